@@ -1,0 +1,1 @@
+"""Ophyd devices over MMCore, with limits that fail closed."""

@@ -1,0 +1,417 @@
+"""The one owner of MMCore, and the only importer of pymmcore-plus.
+
+Everything that the rest of gently does with Micro-Manager goes through `Core`. It
+serialises ordinary calls on one thread, watches motions without waiting in it, gives
+stop a way around that thread, and adds what MMCore leaves out: it counts the frames,
+looks for overflow, and says which device an error came from.
+
+It knows labels and properties. It knows no limits: those live in the devices, which are
+the only callers of the verbs that move.
+"""
+
+import importlib.metadata
+import importlib.util
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import mm_test_adapters
+import numpy as np
+import pymmcore_plus
+from numpy.typing import NDArray
+from pymmcore_plus import CMMCorePlus, DeviceInitializationState, DeviceType
+from pymmcore_plus.experimental.unicore import CameraDevice as PythonCamera
+from pymmcore_plus.experimental.unicore import HubDevice as PythonHub
+from pymmcore_plus.experimental.unicore import ShutterDevice as PythonShutter
+from pymmcore_plus.experimental.unicore import StageDevice as PythonStage
+from pymmcore_plus.experimental.unicore import UniMMCore
+from pymmcore_plus.experimental.unicore import XYStageDevice as PythonXYStage
+from pymmcore_plus.experimental.unicore import pymm_property as python_property
+
+from devices.errors import (
+    AcquisitionError,
+    CoreError,
+    CoreTimeoutError,
+    DeviceError,
+    InstrumentError,
+    StoppedError,
+)
+from devices.worker import Worker
+
+__all__ = [
+    "Core",
+    "Frame",
+    "PythonCamera",
+    "PythonHub",
+    "PythonShutter",
+    "PythonStage",
+    "PythonXYStage",
+    "python_property",
+]
+
+LOGGER = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_FRAME_POLL_S = 0.0005
+_FRAME_GRACE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image as the camera delivered it.
+
+    Parameters
+    ----------
+    pixels
+        (y, x), a copy that belongs to the receiver.
+    elapsed_s
+        Seconds since the sequence was started, as stamped by the core.
+    """
+
+    pixels: NDArray[Any]
+    elapsed_s: float
+
+
+class Core:
+    """A loaded Micro-Manager configuration, and the thread that talks to it.
+
+    Parameters
+    ----------
+    config
+        The Micro-Manager `.cfg` file; `#py pyDevice` lines load Python devices.
+    adapters
+        The folder with the device adapters; None takes those of `mm-test-adapters`.
+    buffer_mb
+        The image buffer's size in MiB. Set once, because MMCore touches it eagerly.
+
+    Raises
+    ------
+    InstrumentError
+        If versions do not fit, the file is missing or a device does not initialise.
+    """
+
+    def __init__(self, config: Path, *, adapters: Path | None, buffer_mb: int) -> None:
+        _silence_library_logging()
+        _check_versions(adapters)
+        folder = str(adapters or mm_test_adapters.device_adapter_path())
+        self._mmc = UniMMCore(mm_path=folder, adapter_paths=[folder])
+        self._latched = threading.Event()
+        self._stops = 0
+        try:
+            self._load(config, folder, buffer_mb)
+        except BaseException:
+            self._unload()
+            raise
+        self._worker = Worker("mmcore")
+
+    def _load(self, config: Path, folder: str, buffer_mb: int) -> None:
+        found = config if config.exists() else Path(folder) / config
+        try:
+            self._mmc.loadSystemConfiguration(found)
+        except Exception as error:  # an adapter may raise anything
+            raise InstrumentError(
+                f"Micro-Manager could not load {found}: {error}. "
+                "Correct the file, switch the hardware on, or choose another --config."
+            ) from error
+        for label in self.labels:
+            state = self._mmc.getDeviceInitializationState(label)
+            if state != DeviceInitializationState.InitializedSuccessfully:
+                raise InstrumentError(
+                    f"{label} in {found} is not initialised ({state.name}). "
+                    "See the log above for the adapter's own words."
+                )
+        # The light is switched by our shutter device alone, so that "off" is always deliberate.
+        self._mmc.setAutoShutter(False)
+        self._mmc.setCircularBufferMemoryFootprint(buffer_mb)
+
+    # ------------------------------------------------------------------ what is there
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of all loaded devices."""
+        return tuple(str(label) for label in self._mmc.getLoadedDevices() if label != "Core")
+
+    def kind(self, label: str) -> str:
+        """Return MMCore's device type of `label`, such as ``"XYStage"`` or ``"Camera"``."""
+        return DeviceType(self._mmc.getDeviceType(label)).name.removesuffix("Device")
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of MMCore, its device interface and pymmcore-plus."""
+        return {
+            "mmcore": self._mmc.getVersionInfo(),
+            "device_interface": self._mmc.getAPIVersionInfo(),
+            "pymmcore-plus": pymmcore_plus.__version__,
+        }
+
+    # ------------------------------------------------------------------ short calls
+
+    def ask(self, label: str, question: Callable[[UniMMCore], T], *, timeout_s: float = 5) -> T:
+        """Put one short call on the core's thread and wait for its answer.
+
+        Raises
+        ------
+        CoreTimeoutError
+            If the core's thread did not get to it, or the hardware did not answer, in time.
+        """
+        future = self._worker.submit(lambda: self._translated(label, question))
+        try:
+            return future.result(timeout_s)
+        except TimeoutError:
+            future.cancel()
+            raise CoreTimeoutError(
+                f"{label} did not answer within {timeout_s:g} s; its state is unknown. "
+                "Check its power and cable; if other devices answer, restart the device layer."
+            ) from None
+
+    def xy_position(self, label: str) -> tuple[float, float]:
+        """Read an XY stage back: (x, y) in µm."""
+        x, y = self.ask(label, lambda mmc: mmc.getXYPosition(label))
+        return float(x), float(y)
+
+    def position(self, label: str) -> float:
+        """Read a focus drive back, in µm."""
+        return float(self.ask(label, lambda mmc: mmc.getPosition(label)))
+
+    def shutter_open(self, label: str) -> bool:
+        """Read a shutter back."""
+        return bool(self.ask(label, lambda mmc: mmc.getShutterOpen(label)))
+
+    def exposure_ms(self, label: str) -> float:
+        """Read a camera's exposure back, in ms."""
+        return float(self.ask(label, lambda mmc: mmc.getExposure(label)))
+
+    def set_exposure_ms(self, label: str, exposure_ms: float) -> float:
+        """Set a camera's exposure and return what it really took, in ms."""
+
+        def set_it(mmc: UniMMCore) -> float:
+            mmc.setExposure(label, exposure_ms)
+            return float(mmc.getExposure(label))
+
+        return self.ask(label, set_it)
+
+    def frame_format(self, label: str) -> tuple[int, int, np.dtype[Any]]:
+        """Return the height and width in pixels and the dtype of the frames of a camera."""
+
+        def look(mmc: UniMMCore) -> tuple[int, int, np.dtype[Any]]:
+            mmc.setCameraDevice(label)
+            if mmc.getNumberOfComponents() != 1:
+                raise CoreError(
+                    f"{label} delivers colour; choose a grey PixelType in the .cfg file"
+                )
+            dtype = np.dtype(f"uint{8 * mmc.getBytesPerPixel()}")
+            return mmc.getImageHeight(), mmc.getImageWidth(), dtype
+
+        return self.ask(label, look)
+
+    def step_limit(self, label: str) -> int:
+        """Return how many positions a focus drive can step through by hardware; 0 if none."""
+
+        def look(mmc: UniMMCore) -> int:
+            return mmc.getStageSequenceMaxLength(label) if mmc.isStageSequenceable(label) else 0
+
+        return int(self.ask(label, look))
+
+    # ------------------------------------------------------------------ motions
+
+    def move_xy(self, label: str, x_um: float, y_um: float, *, timeout_s: float) -> Future[None]:
+        """Start an XY motion; the future is done when the stage says it has come to rest."""
+        return self._move(label, lambda mmc: mmc.setXYPosition(label, x_um, y_um), timeout_s)
+
+    def move(self, label: str, z_um: float, *, timeout_s: float) -> Future[None]:
+        """Start a focus motion; the future is done when the drive says it has come to rest."""
+        return self._move(label, lambda mmc: mmc.setPosition(label, z_um), timeout_s)
+
+    def set_shutter(self, label: str, *, is_open: bool, timeout_s: float) -> Future[None]:
+        """Open or close a shutter. Closing is allowed while stopped, opening is not."""
+        command = lambda mmc: mmc.setShutterOpen(label, is_open)  # noqa: E731
+        return self._move(label, command, timeout_s, is_safe=not is_open)
+
+    def _move(
+        self,
+        label: str,
+        command: Callable[[UniMMCore], None],
+        timeout_s: float,
+        *,
+        is_safe: bool = False,
+    ) -> Future[None]:
+        asked_at = self._stops
+
+        def stopped() -> bool:
+            return not is_safe and (self._latched.is_set() or self._stops != asked_at)
+
+        def start() -> None:
+            # A command that waited in the queue while stop was pressed must not move afterwards.
+            if stopped():
+                raise StoppedError(f"{label} was not moved: a stop was asked for")
+            self._translated(label, command)
+
+        def finished() -> bool:
+            if stopped():
+                raise StoppedError(f"{label} was stopped on its way")
+            return not self._translated(label, lambda mmc: mmc.deviceBusy(label))
+
+        return self._worker.watch(f"the motion of {label}", start, finished, timeout_s)
+
+    # ------------------------------------------------------------------ stop
+
+    def latch(self) -> None:
+        """Refuse every motion, light and sequence from now on, until `release`.
+
+        Takes no lock and calls no hardware: it works in any state, from any thread.
+        """
+        self._stops += 1
+        self._latched.set()
+
+    def release(self) -> None:
+        """Allow motions again."""
+        self._latched.clear()
+
+    def halt_motion(self, label: str) -> None:
+        """Stop a stage at once, on the caller's thread, past the queue.
+
+        May block if the adapter is stuck in another call: give it a thread of its own.
+        """
+        self._translated(label, lambda mmc: mmc.stop(label))
+
+    def close_shutter(self, label: str) -> None:
+        """Close a shutter at once, on the caller's thread, past the queue; see `halt_motion`."""
+        self._translated(label, lambda mmc: mmc.setShutterOpen(label, False))
+
+    # ------------------------------------------------------------------ frames
+
+    def buffer_frames(self, label: str) -> int:
+        """Return how many frames of the present format the image buffer holds."""
+
+        def look(mmc: UniMMCore) -> int:
+            mmc.setCameraDevice(label)
+            mmc.initializeCircularBuffer()
+            return int(mmc.getBufferTotalCapacity())
+
+        return self.ask(label, look)
+
+    def frames(
+        self, label: str, count: int, *, exposure_ms: float, cancelled: threading.Event
+    ) -> Iterator[Frame]:
+        """Run one hardware sequence of `count` frames and yield each as it arrives.
+
+        Runs on the caller's thread, which should do nothing slow between two frames. The
+        sequence is ended whenever the iterator is closed.
+
+        Raises
+        ------
+        AcquisitionError
+            If a frame is missing, comes twice, or the buffer overflowed: MMCore reports
+            none of these by itself.
+        StoppedError
+            If `cancelled` is set, or the core is latched.
+        """
+        if self._latched.is_set():
+            raise StoppedError(f"{label} was not started: a stop was asked for")
+        self._translated(label, lambda mmc: mmc.startSequenceAcquisition(label, count, 0, True))
+        try:
+            for index in range(count):
+                yield self._next_frame(label, index, count, exposure_ms, cancelled)
+        finally:
+            with suppress(CoreError):
+                self._translated(label, lambda mmc: mmc.stopSequenceAcquisition(label))
+
+    def _next_frame(
+        self, label: str, index: int, count: int, exposure_ms: float, cancelled: threading.Event
+    ) -> Frame:
+        deadline = time.monotonic() + 2 * exposure_ms / 1000 + _FRAME_GRACE_S
+        while not self._mmc.getRemainingImageCount():
+            if cancelled.is_set() or self._latched.is_set():
+                raise StoppedError(f"{label} was stopped after {index} of {count} frames")
+            running = self._mmc.isSequenceRunning(label)
+            # A frame may have come between the first question and the second.
+            if not running and not self._mmc.getRemainingImageCount():
+                raise AcquisitionError(self._why_short(label, index, count))
+            if time.monotonic() > deadline:
+                raise AcquisitionError(
+                    f"{label} delivered {index} of {count} frames, then none for "
+                    f"{2 * exposure_ms / 1000 + _FRAME_GRACE_S:g} s. Check its trigger and cable."
+                )
+            cancelled.wait(_FRAME_POLL_S)
+        pixels, tags = self._mmc.popNextImageAndMD()
+        number = int(tags.get("ImageNumber", index))
+        if number != index:
+            raise AcquisitionError(
+                f"{label} delivered frame {number} where frame {index} was due: frames were lost "
+                "or repeated. Nothing of this volume is kept; acquire it again."
+            )
+        return Frame(pixels, float(tags.get("ElapsedTime-ms", "nan")) / 1000)
+
+    def _why_short(self, label: str, index: int, count: int) -> str:
+        if self._mmc.isBufferOverflowed():
+            return (
+                f"the image buffer overflowed: {index} of {count} frames of {label} were taken. "
+                "Raise buffer_mb in the instrument file, or the exposure time."
+            )
+        return (
+            f"{label} ended its sequence after {index} of {count} frames. "
+            "Its own log has the reason; acquire again."
+        )
+
+    @contextmanager
+    def stepping(self, label: str, positions_um: Sequence[float]) -> Iterator[None]:
+        """Let a focus drive step through `positions_um`, one a frame, by hardware."""
+        self.ask(label, lambda mmc: mmc.loadStageSequence(label, list(positions_um)))
+        self.ask(label, lambda mmc: mmc.startStageSequence(label))
+        try:
+            yield
+        finally:
+            self.ask(label, lambda mmc: mmc.stopStageSequence(label))
+
+    # ------------------------------------------------------------------ end
+
+    def close(self) -> None:
+        """Unload every device and end the thread. A core that hangs is left to the system."""
+        if not self._worker.close():
+            LOGGER.error("a call to the hardware does not return; leaving it to the system")
+            return
+        self._unload()
+
+    def _unload(self) -> None:
+        # MMCore's C++ callback thread, alive at interpreter exit, aborts the process: take it
+        # away through the base class (pymmcore-plus forbids the method) before unloading.
+        super(CMMCorePlus, self._mmc).registerCallback(None)
+        self._mmc.unloadAllDevices()
+
+    def _translated(self, label: str, call: Callable[[UniMMCore], T]) -> T:
+        try:
+            return call(self._mmc)
+        except DeviceError:
+            raise
+        except Exception as error:  # an adapter may raise anything
+            raise CoreError(f"{label}: {error}") from error
+
+
+def _silence_library_logging() -> None:
+    # On import pymmcore-plus sets the root logger to DEBUG and opens a log of its own.
+    logger = logging.getLogger("pymmcore-plus")
+    for handler in tuple(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def _check_versions(adapters: Path | None) -> None:
+    if importlib.util.find_spec("pymmcore_nano"):
+        raise InstrumentError(
+            "pymmcore-nano is installed and would silently replace pymmcore, with which gently "
+            "is tested. Run: pip uninstall pymmcore-nano"
+        )
+    if adapters is not None:
+        return  # a Micro-Manager installation states its interface only when an adapter is loaded
+    needs = importlib.metadata.version("pymmcore").split(".")[3]
+    has = importlib.metadata.version("mm-test-adapters").split(".")[0]
+    if needs != has:
+        raise InstrumentError(
+            f"pymmcore speaks device interface {needs}, mm-test-adapters {has}. "
+            f'Run: pip install "mm-test-adapters=={needs}.*"'
+        )

@@ -1,0 +1,155 @@
+"""The thread on which all ordinary calls to the hardware run, one at a time.
+
+It knows nothing of MMCore. Calls are short; what takes long (a motion) is started
+by a short call and then *watched*: its condition is polled between other calls, so
+that two axes move at once and a read-back never waits for a motion.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from devices.errors import CoreTimeoutError, DeviceError
+
+__all__ = ["Worker"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Call:
+    run: Callable[[], Any]
+    future: Future[Any]
+
+
+@dataclass(frozen=True)
+class _Watch:
+    what: str
+    finished: Callable[[], bool]
+    future: Future[None]
+    deadline: float
+    timeout_s: float
+
+
+class Worker:
+    """One thread, one queue, any number of watched conditions.
+
+    Parameters
+    ----------
+    name
+        The thread's name.
+    poll_s
+        The pause between two looks at the watched conditions, in seconds.
+    """
+
+    def __init__(self, name: str, *, poll_s: float = 0.005) -> None:
+        self._poll_s = poll_s
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._watches: list[_Watch] = []
+        self._next_look = 0.0
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, run: Callable[[], T]) -> Future[T]:
+        """Queue a short call; returns at once. A closed worker fails the future."""
+        future: Future[T] = Future()
+        self._calls.put(_Call(run, future))
+        if self._closed.is_set():
+            self._refuse_the_rest()
+        return future
+
+    def watch(
+        self, what: str, start: Callable[[], None], finished: Callable[[], bool], timeout_s: float
+    ) -> Future[None]:
+        """Run `start` on the worker, then poll `finished` until it is true.
+
+        Returns at once. The future fails with what `start` or `finished` raised, or with
+        `CoreTimeoutError` after `timeout_s` seconds counted from the start.
+        """
+        done: Future[None] = Future()
+
+        def begin() -> None:
+            start()
+            deadline = time.monotonic() + timeout_s
+            self._watches.append(_Watch(what, finished, done, deadline, timeout_s))
+
+        def not_begun(begun: Future[None]) -> None:
+            if error := begun.exception():
+                done.set_exception(error)
+
+        self.submit(begin).add_done_callback(not_begun)
+        return done
+
+    def close(self, timeout_s: float = 5) -> bool:
+        """End the thread; False if it is stuck in a call that does not return."""
+        self._closed.set()
+        self._calls.put(None)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (call := self._next_call()) is not None:
+            _answer(call)
+        for watch in self._watches:
+            watch.future.set_exception(_closed())
+        self._refuse_the_rest()
+
+    def _next_call(self) -> _Call | None:
+        while True:
+            self._look()
+            with suppress(queue.Empty):
+                return self._calls.get(timeout=self._poll_s if self._watches else None)
+
+    def _look(self) -> None:
+        # On a slow serial line each look costs as much as a call: no more than one a pause.
+        if self._watches and time.monotonic() >= self._next_look:
+            self._watches = [watch for watch in self._watches if not _is_over(watch)]
+            self._next_look = time.monotonic() + self._poll_s
+
+    def _refuse_the_rest(self) -> None:
+        while True:
+            try:
+                call = self._calls.get_nowait()
+            except queue.Empty:
+                return
+            if call is not None:
+                call.future.set_exception(_closed())
+
+
+def _answer(call: _Call) -> None:
+    try:
+        result = call.run()
+    except Exception as error:  # noqa: BLE001 - the top of a thread: the error goes to the caller
+        call.future.set_exception(error)
+    else:
+        call.future.set_result(result)
+
+
+def _is_over(watch: _Watch) -> bool:
+    try:
+        finished = watch.finished()
+    except DeviceError as error:
+        watch.future.set_exception(error)
+        return True
+    if finished:
+        watch.future.set_result(None)
+        return True
+    if time.monotonic() > watch.deadline:
+        watch.future.set_exception(
+            CoreTimeoutError(
+                f"{watch.what} was not finished after {watch.timeout_s:g} s. "
+                "Look at the device, and raise its timeout_s if this is its normal speed."
+            )
+        )
+        return True
+    return False
+
+
+def _closed() -> DeviceError:
+    return DeviceError("the device layer is shutting down; no call to the hardware is taken")
