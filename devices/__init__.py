@@ -1,1 +1,54 @@
-"""Ophyd devices over MMCore, with limits that fail closed."""
+"""Ophyd devices over MMCore, with limits that fail closed.
+
+This room knows nothing of HTTP, files or plans.
+"""
+
+from devices.base import HardwareDevice
+from devices.camera import Camera
+from devices.errors import (
+    AcquisitionError,
+    CoreError,
+    CoreTimeoutError,
+    DeviceError,
+    InstrumentError,
+    LimitError,
+    StoppedError,
+)
+from devices.frames import AcquiredVolume, FrameSink, OpenSink, PlannedVolume, VolumeRequest
+from devices.instrument import (
+    Instrument,
+    InstrumentFile,
+    built_in_instruments,
+    load_instrument_file,
+)
+from devices.light_sheet import LightSheet
+from devices.limits import Limits
+from devices.shutter import Shutter
+from devices.stage import FocusDrive, Stage, XYStage
+
+__all__ = [
+    "AcquiredVolume",
+    "AcquisitionError",
+    "Camera",
+    "CoreError",
+    "CoreTimeoutError",
+    "DeviceError",
+    "FocusDrive",
+    "FrameSink",
+    "HardwareDevice",
+    "Instrument",
+    "InstrumentError",
+    "InstrumentFile",
+    "LightSheet",
+    "LimitError",
+    "Limits",
+    "OpenSink",
+    "PlannedVolume",
+    "Shutter",
+    "Stage",
+    "StoppedError",
+    "VolumeRequest",
+    "XYStage",
+    "built_in_instruments",
+    "load_instrument_file",
+]

@@ -14,7 +14,8 @@ import importlib.util
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ class Core:
         folder = str(adapters or mm_test_adapters.device_adapter_path())
         self._mmc = UniMMCore(mm_path=folder, adapter_paths=[folder])
         self._latched = threading.Event()
-        self._stops = 0
+        self._stops: Counter[str] = Counter()
         try:
             self._load(config, folder, buffer_mb)
         except BaseException:
@@ -139,7 +140,7 @@ class Core:
 
     def kind(self, label: str) -> str:
         """Return MMCore's device type of `label`, such as ``"XYStage"`` or ``"Camera"``."""
-        return DeviceType(self._mmc.getDeviceType(label)).name.removesuffix("Device")
+        return str(DeviceType(self._mmc.getDeviceType(label)).name).removesuffix("Device")
 
     def versions(self) -> dict[str, str]:
         """Return the versions of MMCore, its device interface and pymmcore-plus."""
@@ -186,14 +187,14 @@ class Core:
         """Read a camera's exposure back, in ms."""
         return float(self.ask(label, lambda mmc: mmc.getExposure(label)))
 
-    def set_exposure_ms(self, label: str, exposure_ms: float) -> float:
-        """Set a camera's exposure and return what it really took, in ms."""
+    def set_exposure_ms(self, label: str, exposure_ms: float) -> Future[float]:
+        """Set a camera's exposure; the future has what it really took, in ms."""
 
         def set_it(mmc: UniMMCore) -> float:
             mmc.setExposure(label, exposure_ms)
             return float(mmc.getExposure(label))
 
-        return self.ask(label, set_it)
+        return self._worker.submit(lambda: self._translated(label, set_it))
 
     def frame_format(self, label: str) -> tuple[int, int, np.dtype[Any]]:
         """Return the height and width in pixels and the dtype of the frames of a camera."""
@@ -219,31 +220,64 @@ class Core:
 
     # ------------------------------------------------------------------ motions
 
-    def move_xy(self, label: str, x_um: float, y_um: float, *, timeout_s: float) -> Future[None]:
-        """Start an XY motion; the future is done when the stage says it has come to rest."""
-        return self._move(label, lambda mmc: mmc.setXYPosition(label, x_um, y_um), timeout_s)
+    def move_xy(
+        self, label: str, x_um: float, y_um: float, *, tolerance_um: float, timeout_s: float
+    ) -> Future[None]:
+        """Start an XY motion; the future is done when the stage is read back at (x, y)."""
 
-    def move(self, label: str, z_um: float, *, timeout_s: float) -> Future[None]:
-        """Start a focus motion; the future is done when the drive says it has come to rest."""
-        return self._move(label, lambda mmc: mmc.setPosition(label, z_um), timeout_s)
+        def arrived(mmc: UniMMCore) -> None:
+            x, y = mmc.getXYPosition(label)
+            _match(label, "x", asked_um=x_um, found_um=x, tolerance_um=tolerance_um)
+            _match(label, "y", asked_um=y_um, found_um=y, tolerance_um=tolerance_um)
+
+        return self._move(
+            label, lambda mmc: mmc.setXYPosition(label, x_um, y_um), arrived, timeout_s=timeout_s
+        )
+
+    def move(
+        self, label: str, z_um: float, *, tolerance_um: float, timeout_s: float
+    ) -> Future[None]:
+        """Start a focus motion; the future is done when the drive is read back at z."""
+
+        def arrived(mmc: UniMMCore) -> None:
+            found_um = mmc.getPosition(label)
+            _match(label, "z", asked_um=z_um, found_um=found_um, tolerance_um=tolerance_um)
+
+        return self._move(
+            label, lambda mmc: mmc.setPosition(label, z_um), arrived, timeout_s=timeout_s
+        )
 
     def set_shutter(self, label: str, *, is_open: bool, timeout_s: float) -> Future[None]:
         """Open or close a shutter. Closing is allowed while stopped, opening is not."""
-        command = lambda mmc: mmc.setShutterOpen(label, is_open)  # noqa: E731
-        return self._move(label, command, timeout_s, is_safe=not is_open)
+
+        def arrived(mmc: UniMMCore) -> None:
+            if mmc.getShutterOpen(label) != is_open:
+                raise CoreError(
+                    f"{label} was told to {'open' if is_open else 'close'} and reads back the "
+                    "opposite. Switch the light off by hand and check the shutter."
+                )
+
+        return self._move(
+            label,
+            lambda mmc: mmc.setShutterOpen(label, is_open),
+            arrived,
+            timeout_s=timeout_s,
+            is_safe=not is_open,
+        )
 
     def _move(
         self,
         label: str,
         command: Callable[[UniMMCore], None],
-        timeout_s: float,
+        arrived: Callable[[UniMMCore], None],
         *,
+        timeout_s: float,
         is_safe: bool = False,
     ) -> Future[None]:
-        asked_at = self._stops
+        asked_at = self._stops[label]
 
         def stopped() -> bool:
-            return not is_safe and (self._latched.is_set() or self._stops != asked_at)
+            return not is_safe and (self._latched.is_set() or self._stops[label] != asked_at)
 
         def start() -> None:
             # A command that waited in the queue while stop was pressed must not move afterwards.
@@ -254,7 +288,10 @@ class Core:
         def finished() -> bool:
             if stopped():
                 raise StoppedError(f"{label} was stopped on its way")
-            return not self._translated(label, lambda mmc: mmc.deviceBusy(label))
+            if self._translated(label, lambda mmc: mmc.deviceBusy(label)):
+                return False
+            self._translated(label, arrived)
+            return True
 
         return self._worker.watch(f"the motion of {label}", start, finished, timeout_s)
 
@@ -265,7 +302,6 @@ class Core:
 
         Takes no lock and calls no hardware: it works in any state, from any thread.
         """
-        self._stops += 1
         self._latched.set()
 
     def release(self) -> None:
@@ -277,11 +313,12 @@ class Core:
 
         May block if the adapter is stuck in another call: give it a thread of its own.
         """
+        self._stops[label] += 1
         self._translated(label, lambda mmc: mmc.stop(label))
 
     def close_shutter(self, label: str) -> None:
         """Close a shutter at once, on the caller's thread, past the queue; see `halt_motion`."""
-        self._translated(label, lambda mmc: mmc.setShutterOpen(label, False))
+        self._translated(label, lambda mmc: mmc.setShutterOpen(label, False))  # noqa: FBT003
 
     # ------------------------------------------------------------------ frames
 
@@ -297,7 +334,7 @@ class Core:
 
     def frames(
         self, label: str, count: int, *, exposure_ms: float, cancelled: threading.Event
-    ) -> Iterator[Frame]:
+    ) -> Generator[Frame]:
         """Run one hardware sequence of `count` frames and yield each as it arrives.
 
         Runs on the caller's thread, which should do nothing slow between two frames. The
@@ -313,7 +350,8 @@ class Core:
         """
         if self._latched.is_set():
             raise StoppedError(f"{label} was not started: a stop was asked for")
-        self._translated(label, lambda mmc: mmc.startSequenceAcquisition(label, count, 0, True))
+        sequence = (label, count, 0, True)  # no interval; end the sequence on overflow
+        self._translated(label, lambda mmc: mmc.startSequenceAcquisition(*sequence))
         try:
             for index in range(count):
                 yield self._next_frame(label, index, count, exposure_ms, cancelled)
@@ -380,7 +418,7 @@ class Core:
     def _unload(self) -> None:
         # MMCore's C++ callback thread, alive at interpreter exit, aborts the process: take it
         # away through the base class (pymmcore-plus forbids the method) before unloading.
-        super(CMMCorePlus, self._mmc).registerCallback(None)
+        super(CMMCorePlus, self._mmc).registerCallback(None)  # type: ignore[misc]
         self._mmc.unloadAllDevices()
 
     def _translated(self, label: str, call: Callable[[UniMMCore], T]) -> T:
@@ -390,6 +428,15 @@ class Core:
             raise
         except Exception as error:  # an adapter may raise anything
             raise CoreError(f"{label}: {error}") from error
+
+
+def _match(label: str, axis: str, *, asked_um: float, found_um: float, tolerance_um: float) -> None:
+    # Written so that a NaN read back does not pass.
+    if not abs(found_um - asked_um) <= tolerance_um:
+        raise CoreError(
+            f"{label} came to rest at {axis} {found_um:g} µm, asked for {asked_um:g} µm "
+            f"(tolerance {tolerance_um:g} µm). Look for an obstacle or an end switch."
+        )
 
 
 def _silence_library_logging() -> None:

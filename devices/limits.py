@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from numbers import Real
+from typing import TypeGuard
 
 from devices.errors import LimitError
 
@@ -59,7 +60,7 @@ class Limits:
             raise LimitError(
                 f"{axis} asked for {value!r}, which is no finite number; limits {self}", field=field
             )
-        number = float(value)  # type: ignore[arg-type]
+        number = float(value)
         if not self.low <= number <= self.high:
             at = "" if present is None else f" at {present:g} {self._shown_units}"
             raise LimitError(
@@ -75,6 +76,7 @@ class Limits:
         return "µm" if self.units == "um" else self.units
 
 
-def is_finite_number(value: object) -> bool:
+def is_finite_number(value: object) -> TypeGuard[float]:
     """Tell whether `value` is a real, finite number and not a boolean."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    # numpy's booleans are no Real; Python's are, and True must not mean 1 µm.
+    return type(value) is not bool and isinstance(value, Real) and math.isfinite(value)

@@ -1,0 +1,95 @@
+"""What every device of gently is: an ophyd device with a label, a read-back and a stop."""
+
+import time
+from abc import abstractmethod
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any, ClassVar
+
+from ophyd import Device
+from ophyd.status import DeviceStatus
+
+from devices.core import Core
+
+__all__ = ["HardwareDevice", "Reading"]
+
+Reading = dict[str, Any]
+"""``{"value": ..., "timestamp": seconds since 1970}``, as Bluesky has it."""
+
+
+class HardwareDevice(Device):  # type: ignore[misc]
+    """An ophyd device over one MMCore label.
+
+    Its components are not signals of their own: one question to the hardware answers for
+    all axes, because on a serial controller each question costs an eighth of a second.
+
+    Parameters
+    ----------
+    name
+        As in the instrument file; it prefixes the keys of the readings.
+    core
+        The owner of MMCore.
+    label
+        The Micro-Manager label.
+    """
+
+    core_kinds: ClassVar[frozenset[str]] = frozenset()
+    """MMCore's device types that a label of this class may have."""
+
+    def __init__(self, name: str, *, core: Core, label: str) -> None:
+        super().__init__("", name=name)
+        self.label = label
+        self._core = core
+        self._last: dict[str, Reading] = {}
+
+    def read(self) -> dict[str, Reading]:
+        """Read the hardware now, and remember the answer.
+
+        Blocks for one round trip to the controller.
+
+        Raises
+        ------
+        CoreTimeoutError, CoreError
+            If the hardware does not answer.
+        """
+        values = self._read_hardware()
+        now = time.time()
+        self._last = {key: {"value": value, "timestamp": now} for key, value in values.items()}
+        return self._last
+
+    def last_reading(self) -> dict[str, Reading]:
+        """Return what was read last, without asking the hardware; empty if nothing ever was."""
+        return self._last
+
+    @abstractmethod
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Return the data key of each reading, with its units. Never asks the hardware."""
+
+    @abstractmethod
+    def _read_hardware(self) -> Mapping[str, Any]: ...
+
+    @abstractmethod
+    def check_value(self, value: Any) -> None:
+        """Raise `LimitError` if `set(value)` would be refused. Never asks the hardware."""
+
+    def stop(self, *, success: bool = False) -> None:
+        """Bring the device to its safe state at once, past the queue of ordinary calls.
+
+        Blocks only if the adapter itself is stuck.
+        """
+
+    def _status(self, future: "Future[Any]") -> DeviceStatus:
+        """Return a status that ends with `future`."""
+        status = DeviceStatus(self)
+
+        def end(done: "Future[Any]") -> None:
+            if error := done.exception():
+                status.set_exception(error)
+            else:
+                status.set_finished()
+
+        future.add_done_callback(end)
+        return status
+
+    def _key(self, units: str, dtype: str = "number") -> dict[str, Any]:
+        return {"source": f"mmcore://{self.label}", "dtype": dtype, "shape": [], "units": units}

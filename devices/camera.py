@@ -1,0 +1,56 @@
+"""The camera, as a thing that is read and whose exposure is set; frames go another way."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+from ophyd.status import DeviceStatus
+
+from devices.base import HardwareDevice
+from devices.core import Core
+from devices.limits import Limits
+
+__all__ = ["Camera"]
+
+
+class Camera(HardwareDevice):
+    """A camera. Setting it sets its exposure in ms; its frames are taken by a light sheet.
+
+    Parameters
+    ----------
+    exposure_limits
+        In ms.
+    pixel_size_um
+        The edge of a pixel in the sample, in µm.
+    """
+
+    core_kinds: ClassVar[frozenset[str]] = frozenset({"Camera"})
+
+    def __init__(
+        self, name: str, *, core: Core, label: str, exposure_limits: Limits, pixel_size_um: float
+    ) -> None:
+        super().__init__(name, core=core, label=label)
+        self.limits = {"exposure_ms": exposure_limits}
+        self.pixel_size_um = pixel_size_um
+
+    def set(self, value: float) -> DeviceStatus:
+        """Set the exposure in ms; returns at once."""
+        exposure_ms = self._checked(value)
+        return self._status(self._core.set_exposure_ms(self.label, exposure_ms))
+
+    def check_value(self, value: Any) -> None:
+        """Raise `LimitError` unless `value` is an exposure within the limits."""
+        self._checked(value)
+
+    def frame_format(self) -> tuple[int, int, np.dtype[Any]]:
+        """Return the height and width in pixels, and the dtype, of a frame; asks the hardware."""
+        return self._core.frame_format(self.label)
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Return the data key of the exposure, in ms."""
+        return {f"{self.name}_exposure": self._key("ms")}
+
+    def _read_hardware(self) -> dict[str, float]:
+        return {f"{self.name}_exposure": self._core.exposure_ms(self.label)}
+
+    def _checked(self, value: Any) -> float:
+        return self.limits["exposure_ms"].check(f"{self.name}.exposure_ms", value)

@@ -1,0 +1,110 @@
+"""What leaves the devices: a request for a volume goes in, frames go out to a sink."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from numpy.typing import NDArray
+
+__all__ = ["AcquiredVolume", "FrameSink", "OpenSink", "PlannedVolume", "VolumeRequest"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeRequest:
+    """What a plan asks of a light sheet.
+
+    Parameters
+    ----------
+    num_slices
+        How many frames.
+    exposure_ms
+        Of each frame.
+    step_um
+        Between two slices, along the slice drive; 0 takes all frames at one place.
+    center_um
+        Of the sweep, on the slice drive; None takes its present position.
+    run_uid
+        Of the Bluesky run it belongs to.
+    """
+
+    num_slices: int
+    exposure_ms: float
+    step_um: float
+    center_um: float | None = None
+    run_uid: str = ""
+
+    def positions_um(self, center_um: float) -> list[float]:
+        """Return where each slice is taken, around `center_um`."""
+        first_um = center_um - self.step_um * (self.num_slices - 1) / 2
+        return [first_um + index * self.step_um for index in range(self.num_slices)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedVolume:
+    """What a light sheet is about to take, as read from the hardware just before.
+
+    Parameters
+    ----------
+    shape
+        (z, y, x).
+    dtype
+        Of the camera, as numpy names it.
+    pixel_size_um, step_um
+        In the sample, in the plane and between slices.
+    exposure_ms
+        As the camera has really taken it.
+    positions_um
+        Every axis by ``"device.axis"``, as read back.
+    camera
+        The camera's name.
+    run_uid
+        Of the Bluesky run.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: str
+    pixel_size_um: float
+    step_um: float
+    exposure_ms: float
+    positions_um: Mapping[str, float]
+    camera: str
+    run_uid: str
+
+
+class AcquiredVolume(Protocol):
+    """A volume that is whole, checked and found again."""
+
+    @property
+    def uid(self) -> str:
+        """Its name, 32 hexadecimal characters."""
+
+    @property
+    def folder_uri(self) -> str:
+        """The folder of its file, as a ``file://`` URI with a trailing slash."""
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what may be told about it over HTTP."""
+
+
+class FrameSink(Protocol):
+    """Takes the frames of one volume; leaving its context without `finish` discards them."""
+
+    def write(self, frame: NDArray[Any], *, index: int, delta_t_s: float, z_um: float) -> None:
+        """Take one (y, x) frame; may wait for the disk."""
+
+    def finish(self) -> AcquiredVolume:
+        """Check, sync and publish the volume."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+OpenSink = Callable[[PlannedVolume], FrameSink]
+"""Reserves the space for a volume and returns its sink, before the light goes on."""

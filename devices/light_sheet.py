@@ -1,0 +1,382 @@
+"""The light sheet: camera, slice drive and shutter working together to take a volume."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import Any, ClassVar, Literal
+
+from event_model import compose_stream_resource
+from numpy.typing import NDArray
+from ophyd.status import DeviceStatus
+
+from devices.base import HardwareDevice
+from devices.camera import Camera
+from devices.core import Core, Frame
+from devices.errors import AcquisitionError, LimitError, StoppedError
+from devices.frames import AcquiredVolume, OpenSink, PlannedVolume, VolumeRequest
+from devices.shutter import Shutter
+from devices.stage import FocusDrive, Stage
+
+__all__ = ["LightSheet", "VolumeStatus"]
+
+LOGGER = logging.getLogger(__name__)
+_PROGRESS_S = 0.1
+Slicing = Literal["stepped", "sequenced"]
+Slices = Generator[tuple[NDArray[Any], float, float]]
+"""Of (pixels, seconds since the first, z in µm)."""
+
+
+class VolumeStatus(DeviceStatus):  # type: ignore[misc]
+    """The status of a volume being taken; `watch` tells how many frames there are."""
+
+    def __init__(self, device: HardwareDevice, frames: int) -> None:
+        super().__init__(device)
+        self._frames = frames
+        self._watchers: list[Callable[..., None]] = []
+        self._started = self._told = time.monotonic()
+
+    def watch(self, watcher: Callable[..., None]) -> None:
+        """Call `watcher` with Bluesky's progress keywords, at most ten times a second."""
+        self._watchers.append(watcher)
+
+    def progress(self, done: int) -> None:
+        """Tell the watchers that `done` frames have arrived."""
+        now = time.monotonic()
+        if done < self._frames and now - self._told < _PROGRESS_S:
+            return
+        self._told = now
+        elapsed_s = now - self._started
+        for watcher in self._watchers:
+            watcher(
+                name=self.device.name,
+                current=done,
+                initial=0,
+                target=self._frames,
+                unit="frames",
+                precision=0,
+                fraction=1 - done / self._frames,  # bluesky's meaning: what remains
+                time_elapsed=elapsed_s,
+                time_remaining=elapsed_s / max(done, 1) * (self._frames - done),
+            )
+
+
+class LightSheet(HardwareDevice):
+    """Takes volumes: `prepare` with a `VolumeRequest`, then `trigger`.
+
+    The frames go from the core's buffer to the sink on a thread of their own; the status
+    of `trigger` is done when the file is published. The light is on for the frames only,
+    and off again (read back) whatever happens.
+
+    Parameters
+    ----------
+    camera, slice_drive, shutter
+        The devices it works with.
+    stages
+        Whose positions are recorded with each volume.
+    slicing
+        ``"sequenced"``: the drive steps on the camera's trigger, one hardware sequence a
+        volume. ``"stepped"``: the drive is moved and read back between single frames.
+    open_sink
+        Where the frames go.
+    """
+
+    core_kinds: ClassVar[frozenset[str]] = frozenset({"Camera"})
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        core: Core,
+        camera: Camera,
+        slice_drive: FocusDrive,
+        shutter: Shutter,
+        stages: tuple[Stage, ...],
+        slicing: Slicing,
+        open_sink: OpenSink,
+    ) -> None:
+        super().__init__(name, core=core, label=camera.label)
+        self._camera = camera
+        self._drive = slice_drive
+        self._shutter = shutter
+        self._stages = stages
+        self._slicing = slicing
+        self._open_sink = open_sink
+        self._request: VolumeRequest | None = None
+        self._cancelled = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._documents: list[tuple[str, dict[str, Any]]] = []
+        self._shape: tuple[int, ...] = ()
+        self._dtype = ""
+        self.published: AcquiredVolume | None = None
+
+    # ------------------------------------------------------------------ bluesky's verbs
+
+    def check_prepare(self, request: VolumeRequest) -> None:
+        """Raise `LimitError` if the request cannot be carried out. Never asks the hardware."""
+        if request.num_slices < 1:
+            raise LimitError(
+                f"{self.name} takes at least 1 slice, not {request.num_slices}", field="num_slices"
+            )
+        self._camera.check_value(request.exposure_ms)
+        if request.step_um == 0 or request.num_slices == 1:
+            return
+        center_um = request.center_um
+        if center_um is None:
+            center_um = self._drive.last_reading()[self._drive.name]["value"]
+        positions_um = request.positions_um(center_um)
+        try:
+            for end_um in (positions_um[0], positions_um[-1]):
+                self._drive.check_value(end_um)
+        except LimitError as error:
+            raise LimitError(
+                f"the sweep of {request.num_slices} slices by {request.step_um:g} µm around "
+                f"{center_um:g} µm does not fit: {error}. Lower num_slices or step_um.",
+                field="step_um",
+            ) from None
+
+    def prepare(self, request: VolumeRequest) -> DeviceStatus:
+        """Check the request and set the exposure; returns at once."""
+        self.check_prepare(request)
+        self._request = request
+        return self._camera.set(request.exposure_ms)
+
+    def trigger(self) -> VolumeStatus:
+        """Take the prepared volume; returns at once, done when it is published."""
+        if self._request is None:
+            raise AcquisitionError(f"{self.name} was triggered before it was prepared")
+        if self._thread is not None and self._thread.is_alive():
+            raise AcquisitionError(f"{self.name} is still taking a volume")
+        status = VolumeStatus(self, self._request.num_slices)
+        self._cancelled = threading.Event()
+        self.published = None
+        self._thread = threading.Thread(
+            target=self._run, args=(self._request, status, self._cancelled), name=self.name
+        )
+        self._thread.start()
+        return status
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Return the data keys: the volume, outside of the documents, and its uid."""
+        return {
+            f"{self.name}_uid": self._key("", "string"),
+            self.name: {
+                "source": f"mmcore://{self.label}",
+                "dtype": "array",
+                "dtype_numpy": self._dtype,
+                "shape": [1, *self._shape],
+                "external": "STREAM:",
+            },
+        }
+
+    def collect_asset_docs(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the stream documents that say where the published volume lies."""
+        while self._documents:
+            yield self._documents.pop(0)
+
+    def unstage(self) -> DeviceStatus:
+        """End what is under way; the status is done when the light is off and the file closed."""
+        super().unstage()
+        self._request = None
+        return self._ended()
+
+    def pause(self) -> None:
+        """Give up the volume under way: after a pause it is taken again from its first slice."""
+        self._cancelled.set()
+        if self._thread is not None:
+            self._thread.join(timeout=2)
+
+    def resume(self) -> None:
+        """Nothing to do: the plan prepares and triggers again."""
+
+    def check_value(self, value: Any) -> None:
+        """Refuse: a light sheet is prepared and triggered, not set."""
+        raise LimitError(f"{self.name} cannot be set to {value!r}", field=self.name)
+
+    def stop(self, *, success: bool = False) -> None:  # noqa: ARG002 - bluesky's signature
+        """Close the shutter and end the sequence, at once."""
+        self._cancelled.set()
+        self._shutter.stop()
+
+    def _read_hardware(self) -> Mapping[str, Any]:
+        return {f"{self.name}_uid": self.published.uid if self.published else ""}
+
+    def _ended(self) -> DeviceStatus:
+        status = DeviceStatus(self)
+        self._cancelled.set()
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            status.set_finished()
+            return status
+
+        def wait() -> None:
+            thread.join()
+            status.set_finished()
+
+        threading.Thread(target=wait, name=f"{self.name} unstage").start()
+        return status
+
+    # ------------------------------------------------------------------ the volume's thread
+
+    def _run(
+        self, request: VolumeRequest, status: VolumeStatus, cancelled: threading.Event
+    ) -> None:
+        try:
+            self.published = self._take(request, status, cancelled)
+            self._documents += self._stream_documents(self.published, request.run_uid)
+        except Exception as error:  # noqa: BLE001 - the top of a thread
+            LOGGER.info("%s gave up its volume: %s", self.name, error)
+            status.set_exception(error)
+        else:
+            status.set_finished()
+
+    def _take(
+        self, request: VolumeRequest, status: VolumeStatus, cancelled: threading.Event
+    ) -> AcquiredVolume:
+        planned, positions_um = self._plan(request)
+        with self._open_sink(planned) as sink:
+            with self._lit(), self._slices(positions_um, planned, cancelled) as slices:
+                for index, (pixels, elapsed_s, z_um) in enumerate(slices):
+                    sink.write(pixels, index=index, delta_t_s=elapsed_s, z_um=z_um)
+                    status.progress(index + 1)
+            return sink.finish()
+
+    def _plan(self, request: VolumeRequest) -> tuple[PlannedVolume, list[float]]:
+        """Read from the hardware all that has to be known before the light goes on."""
+        height, width, dtype = self._camera.frame_format()
+        self._shape, self._dtype = (request.num_slices, height, width), dtype.str
+        found_um = self._positions_um()
+        center_um = request.center_um
+        if center_um is None or request.step_um == 0:
+            center_um = found_um[f"{self._drive.name}.z"]
+        positions_um = request.positions_um(center_um)
+        if positions_um[0] != positions_um[-1]:
+            for position_um in positions_um:
+                self._drive.check_value(position_um)
+        planned = PlannedVolume(
+            shape=(request.num_slices, height, width),
+            dtype=dtype.name,
+            pixel_size_um=self._camera.pixel_size_um,
+            step_um=request.step_um,
+            exposure_ms=float(self._camera.read()[f"{self._camera.name}_exposure"]["value"]),
+            positions_um=found_um,
+            camera=self._camera.name,
+            run_uid=request.run_uid,
+        )
+        return planned, positions_um
+
+    def _positions_um(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for stage in self._stages:
+            values = [reading["value"] for reading in stage.read().values()]
+            for axis, value in zip(stage.limits, values, strict=True):
+                found[f"{stage.name}.{axis}"] = float(value)
+        return found
+
+    @contextmanager
+    def _lit(self) -> Iterator[None]:
+        try:
+            self._shutter.set("open").wait()
+            yield
+        finally:
+            self._shutter.set("closed").wait()
+
+    @contextmanager
+    def _slices(
+        self, positions_um: list[float], planned: PlannedVolume, cancelled: threading.Event
+    ) -> Iterator[Slices]:
+        """Give the slices as they come, and bring the drive back to the centre after them."""
+        moves = positions_um[0] != positions_um[-1]
+        if not moves:
+            slices = self._at_rest(positions_um, planned, cancelled)
+        elif self._slicing == "sequenced":
+            slices = self._sequenced(positions_um, planned, cancelled)
+        else:
+            slices = self._stepped(positions_um, planned, cancelled)
+        center_um = (positions_um[0] + positions_um[-1]) / 2
+        try:
+            yield slices
+        finally:
+            slices.close()
+            if moves and not cancelled.is_set():
+                self._return_to(center_um)
+
+    def _return_to(self, center_um: float) -> None:
+        try:
+            self._drive.set(center_um).wait()
+        except StoppedError:
+            LOGGER.info("%s stays where it was stopped", self._drive.name)
+
+    def _at_rest(
+        self, positions_um: list[float], planned: PlannedVolume, cancelled: threading.Event
+    ) -> Slices:
+        # Nothing waits for the frames in step, so the camera may: never more than the buffer holds.
+        most = max(1, self._core.buffer_frames(self.label) - 1)
+        began = time.monotonic()
+        for first in range(0, len(positions_um), most):
+            offset_s = time.monotonic() - began if first else 0.0
+            chunk = positions_um[first : first + most]
+            with self._frames(len(chunk), planned, cancelled) as frames:
+                for frame, z_um in zip(frames, chunk, strict=True):
+                    yield frame.pixels, offset_s + frame.elapsed_s, z_um
+
+    def _sequenced(
+        self, positions_um: list[float], planned: PlannedVolume, cancelled: threading.Event
+    ) -> Slices:
+        most = self._drive.step_limit
+        if len(positions_um) > most:
+            raise AcquisitionError(
+                f"{self._drive.name} can step through {most} positions by itself, not "
+                f"{len(positions_um)}. Lower num_slices, or set slicing: stepped."
+            )
+        self._drive.set(positions_um[0]).wait()
+        with (
+            self._core.stepping(self._drive.label, positions_um),
+            self._frames(len(positions_um), planned, cancelled) as frames,
+        ):
+            for frame, z_um in zip(frames, positions_um, strict=True):
+                yield frame.pixels, frame.elapsed_s, z_um
+
+    def _stepped(
+        self, positions_um: list[float], planned: PlannedVolume, cancelled: threading.Event
+    ) -> Slices:
+        began = time.monotonic()
+        for position_um in positions_um:
+            self._drive.set(position_um).wait()
+            z_um = self._drive.position_um
+            elapsed_s = time.monotonic() - began
+            with self._frames(1, planned, cancelled) as frames:
+                for frame in frames:
+                    yield frame.pixels, elapsed_s, z_um
+
+    def _frames(
+        self, count: int, planned: PlannedVolume, cancelled: threading.Event
+    ) -> "closing[Generator[Frame]]":
+        # Closed by the one who iterates, so that the camera never outlives its volume.
+        return closing(
+            self._core.frames(
+                self.label, count, exposure_ms=planned.exposure_ms, cancelled=cancelled
+            )
+        )
+
+    def _stream_documents(
+        self, volume: AcquiredVolume, run_uid: str
+    ) -> list[tuple[str, dict[str, Any]]]:
+        # The form that tiled's writer consumes as it stands: one resource a run, one index
+        # an event, the literal uid in the template, the descriptor filled in by bluesky.
+        resource, compose_datum = compose_stream_resource(
+            mimetype="multipart/related;type=image/tiff",
+            uri=volume.folder_uri,
+            data_key=self.name,
+            parameters={
+                "template": f"{volume.uid}.tif",
+                "chunk_shape": [1, *self._shape],
+                "join_method": "stack",
+            },
+            start={"uid": run_uid},
+        )
+        datum = compose_datum(
+            indices={"start": 0, "stop": 1}, descriptor={"uid": "", "data_keys": {self.name: {}}}
+        )
+        return [("stream_resource", dict(resource)), ("stream_datum", dict(datum))]

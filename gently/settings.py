@@ -1,0 +1,96 @@
+"""Settings: from a file, then the environment, then the command line; later ones win.
+
+They are read once, by the two scripts, and handed in.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AnyHttpUrl, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+__all__ = ["CopilotSettings", "DeviceLayerSettings", "SettingsError"]
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class SettingsError(ValueError):
+    """A setting is not what it has to be; names it, and where it may come from."""
+
+
+class _Settings(BaseSettings):
+    """Read ``gently.yml`` here, or the file that ``GENTLY_SETTINGS`` names; then ``GENTLY_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="GENTLY_", extra="ignore", frozen=True)
+
+    def __init__(self, **given: Any) -> None:
+        try:
+            super().__init__(**{key: value for key, value in given.items() if value is not None})
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+                for problem in error.errors()
+            )
+            raise SettingsError(
+                f"{problems} (from {_file()}, GENTLY_… in the environment, or the command line)"
+            ) from error
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        **_: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, _file())
+
+
+class DeviceLayerSettings(_Settings):
+    """What `start_device_layer.py` needs to know.
+
+    Parameters
+    ----------
+    config
+        The instrument: the name of one in the box, or the path of a YAML file.
+    storage
+        The folder under which ``volumes/`` is made.
+    host, port
+        Where HTTP is offered.
+    """
+
+    config: str = "twin"
+    storage: Path = Path("gently-data")
+    host: str = "127.0.0.1"
+    port: Port = 60610
+
+
+class CopilotSettings(_Settings):
+    """What `launch_copilot.py` needs to know.
+
+    Parameters
+    ----------
+    url
+        Of the device layer.
+    storage
+        The folder with ``volumes/``; None asks the device layer.
+    viz_port
+        Where the viz server listens, on loopback.
+    viz
+        Whether it is started.
+    """
+
+    url: AnyHttpUrl = AnyHttpUrl("http://127.0.0.1:60610")
+    storage: Path | None = None
+    viz_port: Port = 8080
+    viz: bool = True
+
+
+def _file() -> Path:
+    return Path(os.environ.get("GENTLY_SETTINGS", "gently.yml"))

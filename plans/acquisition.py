@@ -1,0 +1,87 @@
+"""Plans that take pictures."""
+
+from typing import Annotated, Any
+
+import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
+from bluesky.utils import MsgGenerator
+from pydantic import Field
+
+from devices import Camera, LightSheet, Stage, VolumeRequest
+from plans.parameters import ExposureMs, all_devices, inject
+
+__all__ = ["acquire_volume", "snap"]
+
+
+def acquire_volume(
+    num_slices: Annotated[int, Field(ge=1, le=10_000, description="How many slices.")] = 50,
+    exposure_ms: ExposureMs = 5.0,
+    step_um: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=100,
+            description="Distance between two slices, in µm; 0 takes all at one place.",
+        ),
+    ] = 0.5,
+    center_um: Annotated[
+        float | None,
+        Field(
+            description="Middle of the sweep on the slice drive, in µm; "
+            "by default where the drive is."
+        ),
+    ] = None,
+    light_sheet: LightSheet = inject("light_sheet"),
+    camera: Camera = inject("camera"),
+    stages: list[Stage] = all_devices(),
+) -> MsgGenerator[dict[str, Any]]:
+    """Take one volume and publish it.
+
+    Returns
+    -------
+    dict
+        ``{uid, path, shape, dtype, session_id}`` of the published file; shape is (z, y, x).
+    """
+
+    def take() -> MsgGenerator[dict[str, Any]]:
+        run_uid = yield from bps.open_run()
+        # A pause gives the volume up; it is taken again from here.
+        yield from bps.checkpoint()
+        request = VolumeRequest(
+            num_slices=num_slices,
+            exposure_ms=exposure_ms,
+            step_um=step_um,
+            center_um=center_um,
+            run_uid=run_uid or "",
+        )
+        yield from bps.prepare(light_sheet, request, wait=True)
+        yield from bps.trigger_and_read([light_sheet, camera, *stages])
+        yield from bps.close_run()
+        return light_sheet.published.metadata() if light_sheet.published else {}
+
+    return (yield from bpp.stage_wrapper(take(), [light_sheet]))
+
+
+def snap(
+    exposure_ms: ExposureMs = 10.0,
+    light_sheet: LightSheet = inject("light_sheet"),
+    camera: Camera = inject("camera"),
+    stages: list[Stage] = all_devices(),
+) -> MsgGenerator[dict[str, Any]]:
+    """Take one frame where the microscope is, and publish it as a volume of one slice.
+
+    Returns
+    -------
+    dict
+        As of `acquire_volume`.
+    """
+    return (
+        yield from acquire_volume(
+            num_slices=1,
+            exposure_ms=exposure_ms,
+            step_um=0.0,
+            light_sheet=light_sheet,
+            camera=camera,
+            stages=stages,
+        )
+    )

@@ -1,0 +1,49 @@
+"""How a plan's signature says what its parameters are.
+
+The signature is the schema: the catalogue reads these annotations and nothing else.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+
+__all__ = ["AxisOf", "ExposureMs", "all_devices", "inject"]
+
+
+@dataclass(frozen=True)
+class AxisOf:
+    """Says that a number goes to an axis of the device in another parameter.
+
+    The limits of that axis then bound the parameter, in the schema and in the check.
+
+    Parameters
+    ----------
+    parameter
+        The plan's parameter that has the device.
+    axis
+        A key of the device's `limits`.
+    """
+
+    parameter: str
+    axis: str
+
+
+@dataclass(frozen=True)
+class AllDevices:
+    """The default of a parameter that takes every device of its type."""
+
+
+def inject(name: str) -> Any:
+    """Return a default that stands for the device of this name."""
+    return name
+
+
+def all_devices() -> Any:
+    """Return a default that stands for every device of the parameter's type."""
+    return AllDevices()
+
+
+ExposureMs = Annotated[
+    float, AxisOf("camera", "exposure_ms"), Field(description="Exposure of each frame, in ms.")
+]
