@@ -1,0 +1,1 @@
+"""The device layer's own work; `gently.core.data_store` alone is shared with the copilot."""
