@@ -241,6 +241,8 @@ def _validate(
 def _values(parameter: Parameter | None, beginning: str) -> list[Suggestion]:
     if parameter is None:
         return []
+    if parameter.entries and not parameter.values:
+        return _values(parameter.entries, beginning.rpartition(",")[2])
     values = parameter.values or ((True, False) if parameter.types == ("boolean",) else ())
     return _beginning_with(beginning, dict.fromkeys(map(parameter.write, values), ""))
 
@@ -254,5 +256,5 @@ def _beginning_with(beginning: str, candidates: Mapping[str, str]) -> list[Sugge
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=3)
+    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.7)
     return f" Did you mean {' or '.join(close)}?" if close else ""

@@ -42,6 +42,8 @@ class Parameter:
         "1 to 1000", "above 0", … or empty.
     units, description : str
         As the schema tells them, or empty.
+    entries : Parameter or None
+        What each entry of a list has to be, if it may be a list.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Parameter:
     bounds: str
     units: str
     description: str
+    entries: Self | None = None
 
     @classmethod
     def all_of(cls, schema: Mapping[str, Any]) -> dict[str, Self]:
@@ -64,7 +67,12 @@ class Parameter:
 
     @classmethod
     def _of(
-        cls, name: str, fragment: Mapping[str, Any], schema: Mapping[str, Any], *, required: bool
+        cls,
+        name: str,
+        fragment: Mapping[str, Any],
+        schema: Mapping[str, Any],
+        *,
+        required: bool = False,
     ) -> Self:
         ways = _alternatives(fragment, schema)
         enumerated = [_values(way) for way in ways]
@@ -76,8 +84,9 @@ class Parameter:
             required=required,
             default=fragment.get("default"),
             bounds=_bounds(merged),
-            units=str(merged.get("units", "")),
+            units=str(merged.get("x-units", "")),
             description=str(merged.get("description", "")),
+            entries=cls._of(name, merged["items"], schema) if "items" in merged else None,
         )
 
     def parse(self, text: str) -> JsonValue:
@@ -97,6 +106,8 @@ class Parameter:
                 if kind in self.types:
                     with contextlib.suppress(ValueError):
                         return read(text)
+            if self.entries and text[:1] != "[":
+                return [self.entries.parse(entry) for entry in text.split(",")]
         raise ValueError(f"{text!r} is not {self.wanted()}")
 
     def write(self, value: JsonValue) -> str:
@@ -116,6 +127,10 @@ class Parameter:
         """Return in words what may be given: "a whole number (1 to 1000)"."""
         if self.values:
             return "one of " + ", ".join(_plain(value) for value in self.values)
+        if self.entries and self.entries.values:
+            return (
+                f"a list, separated by commas, of {self.entries.wanted().removeprefix('one of ')}"
+            )
         words = " or ".join(WORDS[kind] for kind in self.types)
         limits = " ".join(part for part in (self.bounds, self.units) if part)
         return f"{words} ({limits})" if limits else words
