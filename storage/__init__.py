@@ -1,0 +1,56 @@
+"""The flat UID store: frames in, proven OME-TIFF volumes out, everything found by UID.
+
+Knows nothing of devices, plans or HTTP, and is usable alone::
+
+    store = VolumeStore(Path("data"))
+    spec = VolumeSpec(uid=new_uid(), shape=(2, 64, 64), dtype="uint16",
+                      pixel_size_um=0.1625, step_um=0.5, exposure_ms=5)
+    with store.create(spec) as writer:
+        for index, frame in enumerate(frames):
+            writer.write(frame, FrameInfo(index=index, delta_t_s=0.01 * index, z_um=0.5 * index))
+        record = writer.finish()
+    with store.open(record.uid) as volume:
+        volume.array.max()
+"""
+
+from storage.errors import (
+    BrokenVolumeError,
+    FrameRefusedError,
+    IncompleteVolumeError,
+    InvalidUidError,
+    StorageError,
+    StorageFullError,
+    StoreLockedError,
+    UidTakenError,
+    VolumeNotFoundError,
+    WriteFailedError,
+    WriterClosedError,
+)
+from storage.lock import StoreLock
+from storage.store import BrokenFile, VolumeStore
+from storage.values import FrameInfo, VolumeRecord, VolumeSpec, new_uid
+from storage.volume import Volume
+from storage.writer import VolumeWriter
+
+__all__ = [
+    "BrokenFile",
+    "BrokenVolumeError",
+    "FrameInfo",
+    "FrameRefusedError",
+    "IncompleteVolumeError",
+    "InvalidUidError",
+    "StorageError",
+    "StorageFullError",
+    "StoreLock",
+    "StoreLockedError",
+    "UidTakenError",
+    "Volume",
+    "VolumeNotFoundError",
+    "VolumeRecord",
+    "VolumeSpec",
+    "VolumeStore",
+    "VolumeWriter",
+    "WriteFailedError",
+    "WriterClosedError",
+    "new_uid",
+]

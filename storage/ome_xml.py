@@ -1,0 +1,210 @@
+"""The OME-XML of a volume: what goes into the file's description, and what comes out of it.
+
+The head is built by ome-types, which knows the schema. The planes are written here, since an
+object per plane costs more than the rest of a volume's end together; a test holds them to the
+schema's own reading.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+from xml.etree import ElementTree as ET
+
+from ome_types import model
+
+from storage.values import FrameInfo, VolumeRecord, VolumeSpec
+
+VOLUME: Final = "gently/volume"
+FRAMES: Final = "gently/frames"
+_PLAIN_TEXT: Final = frozenset(
+    {
+        *("uid", "dtype", "session_id", "item_uid", "run_uid"),
+        *("plan_name", "instrument", "camera", "created", "checksum"),
+    }
+)
+_END: Final = b"</OME>"
+_LONGEST_FLOAT: Final = -1.2345678901234567e-300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What is only known once all frames are on the disk.
+
+    Attributes
+    ----------
+    frames
+        One per slice, in the order of the slices.
+    digests
+        XXH3 of each frame (8 bytes, big-endian), in the order of the slices.
+    """
+
+    record: VolumeRecord
+    frames: Sequence[FrameInfo]
+    digests: Sequence[bytes]
+
+
+def draft(spec: VolumeSpec, created: datetime) -> bytes:
+    """Return the description of an unfinished volume, as long as the longest final one."""
+    return _padded(_head(spec, created, {}, ()), longest(spec, created))
+
+
+def final(written: Written, size: int) -> bytes:
+    """Return the description of a finished volume, padded to `size` bytes."""
+    record = written.record
+    results = {
+        "checksum": record.checksum,
+        "waits": record.waits,
+        "back_pressure_s": record.back_pressure_s,
+    }
+    digests = [digest.hex() for digest in written.digests]
+    head, tail = _head(record.spec, record.created, results, digests).split("</Pixels>")
+    plane = _plane_template(record.spec)
+    planes = "".join(
+        [
+            plane % (frame.index, float(frame.delta_t_s), float(frame.z_um))
+            for frame in written.frames
+        ]
+    )
+    return _padded(f"{head}{planes}</Pixels>{tail}", size)
+
+
+def longest(spec: VolumeSpec, created: datetime) -> int:
+    """Return the number of bytes that no final description of this volume exceeds."""
+    slices = spec.shape[0]
+    results = {"checksum": "xxh3_64:" + 16 * "0", "waits": 1 << 62, "back_pressure_s": -1e-300 / 3}
+    head = _head(spec, created, results, ())
+    plane = _plane_template(spec) % (slices, _LONGEST_FLOAT, _LONGEST_FLOAT)
+    return len(head.encode()) + slices * (len(plane.encode()) + len("0123456789abcdef "))
+
+
+def read(description: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    """Return the values of a volume and its frames' digests; raises ValueError.
+
+    Only the annotations are parsed: their cost is the same for any number of planes.
+    """
+    start = description.rfind(b"<StructuredAnnotations")
+    end_tag = b"</StructuredAnnotations>"
+    end = description.find(end_tag, start)
+    if start < 0 or end < 0:
+        raise ValueError("its description has no annotations, so no volume's store wrote it")
+    try:
+        # It begins with an element, so it can declare no entity to expand.
+        annotations = ET.fromstring(description[start : end + len(end_tag)])  # noqa: S314
+    except ET.ParseError as error:
+        raise ValueError(f"its description is no XML ({error})") from error
+    maps = {
+        annotation.get("Namespace"): {m.get("K", ""): m.text or "" for m in annotation.iter("M")}
+        for annotation in annotations
+    }
+    if VOLUME not in maps:
+        raise ValueError(f"its description has no {VOLUME} annotation")
+    values = {
+        key: text if key in _PLAIN_TEXT else json.loads(text) for key, text in maps[VOLUME].items()
+    }
+    digests = maps.get(FRAMES, {}).get("xxh3_64", "").split()
+    return values, [bytes.fromhex(digest) for digest in digests]
+
+
+def _head(
+    spec: VolumeSpec, created: datetime, results: Mapping[str, object], digests: Sequence[str]
+) -> str:
+    """Return the whole OME-XML without its planes."""
+    values = {**spec.model_dump(mode="json"), "created": created.isoformat(), **results}
+    volume = {k: v if k in _PLAIN_TEXT else json.dumps(v) for k, v in values.items()}
+    ome = model.OME(
+        creator="gently",
+        uuid=UUID(spec.uid).urn,
+        instruments=[_instrument(spec)],
+        images=[_image(spec, created)],
+        structured_annotations=model.StructuredAnnotations(
+            map_annotations=[
+                _annotation("Annotation:0", VOLUME, volume),
+                _annotation("Annotation:1", FRAMES, {"xxh3_64": " ".join(digests)}),
+            ]
+        ),
+    )
+    return ome.to_xml(indent=0)
+
+
+def _instrument(spec: VolumeSpec) -> model.Instrument:
+    return model.Instrument(
+        id="Instrument:0",
+        microscope=model.Microscope(model=spec.instrument or None),
+        detectors=[model.Detector(id="Detector:0", model=spec.camera or None)],
+    )
+
+
+def _image(spec: VolumeSpec, created: datetime) -> model.Image:
+    slices, rows, columns = spec.shape
+    pixels = model.Pixels(
+        id="Pixels:0",
+        dimension_order=model.Pixels_DimensionOrder.XYZCT,
+        type=model.PixelType("float" if spec.dtype == "float32" else spec.dtype),
+        big_endian=False,
+        significant_bits={"uint8": 8, "uint16": 16, "float32": 32}[spec.dtype],
+        size_x=columns,
+        size_y=rows,
+        size_z=slices,
+        size_c=1,
+        size_t=1,
+        physical_size_x=spec.pixel_size_um,
+        physical_size_x_unit=model.UnitsLength.MICROMETER,
+        physical_size_y=spec.pixel_size_um,
+        physical_size_y_unit=model.UnitsLength.MICROMETER,
+        physical_size_z=spec.step_um or None,
+        physical_size_z_unit=model.UnitsLength.MICROMETER,
+        channels=[
+            model.Channel(
+                id="Channel:0",
+                samples_per_pixel=1,
+                detector_settings=model.DetectorSettings(id="Detector:0"),
+            )
+        ],
+        # Bio-Formats finds the pages by it.
+        tiff_data_blocks=[model.TiffData(ifd=0, plane_count=slices)],
+    )
+    return model.Image(
+        id="Image:0",
+        name=spec.uid,
+        acquisition_date=created,
+        instrument_ref=model.InstrumentRef(id="Instrument:0"),
+        pixels=pixels,
+        annotation_refs=[
+            model.AnnotationRef(id="Annotation:0"),
+            model.AnnotationRef(id="Annotation:1"),
+        ],
+    )
+
+
+def _annotation(identifier: str, namespace: str, values: Mapping[str, str]) -> model.MapAnnotation:
+    return model.MapAnnotation(
+        id=identifier,
+        namespace=namespace,
+        value=model.Map(ms=[model.Map.M(k=key, value=text) for key, text in values.items()]),
+    )
+
+
+def _plane_template(spec: VolumeSpec) -> str:
+    """Return a Plane element that takes a slice's index, time (s) and position (µm)."""
+    where = {axis: spec.start_um(axis.lower()) for axis in ("X", "Y")}
+    xy = "".join(
+        f' Position{axis}="{um!r}" Position{axis}Unit="µm"'
+        for axis, um in where.items()
+        if um is not None
+    )
+    return (
+        '<Plane TheZ="%d" TheT="0" TheC="0" DeltaT="%r" DeltaTUnit="s"'
+        f' ExposureTime="{spec.exposure_ms!r}" ExposureTimeUnit="ms"{xy}'
+        ' PositionZ="%r" PositionZUnit="µm"/>'
+    )
+
+
+def _padded(xml: str, size: int) -> bytes:
+    """Fill up with blanks before the end tag, by which TIFF readers know OME."""
+    data = xml.encode().rstrip()
+    if len(data) > size or not data.endswith(_END):
+        raise AssertionError(f"{len(data)} bytes of OME-XML do not fit into {size}")
+    return data[: -len(_END)] + b" " * (size - len(data)) + _END

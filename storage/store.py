@@ -1,0 +1,192 @@
+"""The flat store, ``{root}/volumes/{uid}.tif``: it knows nothing that its files do not say."""
+
+import logging
+import os
+import stat
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+
+import xxhash
+
+from storage import ome_tiff
+from storage.errors import (
+    BrokenVolumeError,
+    StorageError,
+    UidTakenError,
+    VolumeNotFoundError,
+    ranges,
+)
+from storage.values import VolumeRecord, VolumeSpec, checked_uid, volume_checksum
+from storage.volume import Volume
+from storage.writer import PART, VolumeWriter
+
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokenFile:
+    """A file among the volumes that is none, and why."""
+
+    path: Path
+    reason: str
+
+
+class VolumeStore:
+    """All volumes below one folder, by UID. Usable alone, from any thread.
+
+    Parameters
+    ----------
+    root
+        The storage folder; ``volumes`` is made inside it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.volumes = self.root / "volumes"
+        self.volumes.mkdir(parents=True, exist_ok=True)
+        self._writing: set[Path] = set()
+        self._known: dict[str, tuple[tuple[int, ...], VolumeRecord | BrokenFile]] = {}
+        self._scanning = threading.Lock()
+
+    def path(self, uid: str) -> Path:
+        """Return where the volume is, or would be; raises InvalidUidError."""
+        return self.volumes / f"{checked_uid(uid)}{ome_tiff.SUFFIX}"
+
+    def create(self, spec: VolumeSpec) -> VolumeWriter:
+        """Lay out a new volume and own its disk space.
+
+        Raises
+        ------
+        StorageFullError
+            The disk has no room for all of it.
+        UidTakenError
+            A volume of this UID exists or is being written.
+        """
+        path = self.path(spec.uid)
+        part = path.with_name(path.name + PART)
+        try:
+            part.open("xb").close()
+        except FileExistsError:
+            raise UidTakenError(spec.uid, part) from None
+        self._writing.add(part)
+        try:
+            return self._begin(spec, path, part)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            self._writing.discard(part)
+            raise
+
+    def record(self, uid: str) -> VolumeRecord:
+        """Return a volume's record, from its file alone.
+
+        Raises
+        ------
+        VolumeNotFoundError
+            There is no such file.
+        BrokenVolumeError
+            There is one, but it is not the volume; the reason says why.
+        """
+        return self._read(uid)[0]
+
+    def open(self, uid: str) -> Volume:
+        """Map a volume's pixels; raises as `record` does."""
+        record, pixels_at, _ = self._read(uid)
+        return Volume(record, record.path, pixels_at)
+
+    def list(self, limit: int | None = None) -> Sequence[VolumeRecord]:
+        """Return the newest volumes first; files that are no volumes are in `broken`."""
+        found = [one for one in self._scan() if isinstance(one, VolumeRecord)]
+        return sorted(found, key=lambda record: record.created, reverse=True)[:limit]
+
+    def broken(self) -> Sequence[BrokenFile]:
+        """Return the files among the volumes that are none, by name, with the reasons."""
+        found = [one for one in self._scan() if isinstance(one, BrokenFile)]
+        return sorted(found, key=lambda file: file.path)
+
+    def verify(self, uid: str) -> VolumeRecord:
+        """Read all pixels back and match them with their checksums; memory is one frame.
+
+        Raises
+        ------
+        BrokenVolumeError
+            Frames differ from what was written; the reason names them.
+        """
+        record, pixels_at, digests = self._read(uid)
+        frame = bytearray(record.spec.frame_bytes)
+        with record.path.open("rb") as file:
+            file.seek(pixels_at)
+            found = [_next_digest(file, frame) for _ in digests]
+        pairs = zip(digests, found, strict=True)
+        if wrong := [index for index, (then, now) in enumerate(pairs) if then != now]:
+            raise BrokenVolumeError(
+                record.path, f"slices {ranges(wrong)} are not what was written there"
+            )
+        if volume_checksum(found) != record.checksum:
+            raise BrokenVolumeError(record.path, "its checksum is not the one of its frames")
+        return record
+
+    def sweep(self) -> Sequence[Path]:
+        """Remove what dead writers left, and return it.
+
+        Only the holder of the store's lock may call this: another process's writer is not known
+        here. This store's own writers are left alone.
+        """
+        left = [part for part in self.volumes.glob(f"*{PART}") if part not in self._writing]
+        for part in left:
+            part.unlink(missing_ok=True)
+            LOGGER.warning("removed %s, which its writer did not finish", part)
+        return left
+
+    def _begin(self, spec: VolumeSpec, path: Path, part: Path) -> VolumeWriter:
+        if os.path.lexists(path):
+            raise UidTakenError(spec.uid, path)
+        return VolumeWriter(spec, path, ended=lambda: self._writing.discard(part))
+
+    def _read(self, uid: str) -> tuple[VolumeRecord, int, Sequence[bytes]]:
+        path = self.path(uid)
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            raise VolumeNotFoundError(uid, self.volumes) from None
+        if not stat.S_ISREG(status.st_mode):
+            raise BrokenVolumeError(path, "it is a link or a folder, not a file of this store")
+        return ome_tiff.read_record(path)
+
+    def _scan(self) -> Sequence[VolumeRecord | BrokenFile]:
+        """Look at every file; read only those that changed since the last look."""
+        with self._scanning, os.scandir(self.volumes) as entries:
+            seen = {}
+            for entry in entries:
+                if entry.name.endswith(PART):
+                    continue
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:  # gone since the folder was read
+                    continue
+                mark = (status.st_ino, status.st_size, status.st_mtime_ns)
+                known = self._known.get(entry.name)
+                seen[entry.name] = (
+                    known if known and known[0] == mark else (mark, self._look(entry))
+                )
+            self._known = seen
+        return [found for _, found in seen.values()]
+
+    def _look(self, entry: "os.DirEntry[str]") -> VolumeRecord | BrokenFile:
+        path = Path(entry.path)
+        if path.suffix != ome_tiff.SUFFIX:
+            return BrokenFile(path=path, reason=f"its name does not end with {ome_tiff.SUFFIX}")
+        try:
+            return self.record(path.stem)
+        except (StorageError, OSError) as error:
+            reason = error.reason if isinstance(error, BrokenVolumeError) else str(error)
+            LOGGER.warning("%s is no volume: %s", path, reason)
+            return BrokenFile(path=path, reason=reason)
+
+
+def _next_digest(file: BufferedReader, frame: bytearray) -> bytes:
+    """Read one frame into `frame` and return its digest."""
+    taken = file.readinto(frame)
+    return xxhash.xxh3_64_digest(memoryview(frame)[:taken])

@@ -1,0 +1,219 @@
+"""The values of the store: what is asked for, what a frame knows, what was written.
+
+No file is touched here.
+"""
+
+import json
+import math
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import numpy as np
+import xxhash
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    JsonValue,
+)
+
+from storage.errors import InvalidUidError
+
+_UID: Final = re.compile(r"[0-9a-f]{32}")
+DTYPES: Final = ("uint8", "uint16", "float32")
+MOST_METADATA_BYTES: Final = 1 << 20
+
+
+def new_uid() -> str:
+    """Return a fresh UID: a random UUID as 32 lower-case hexadecimal characters."""
+    return uuid.uuid4().hex
+
+
+def checked_uid(uid: str) -> str:
+    """Return `uid` unchanged, or raise InvalidUidError."""
+    if not isinstance(uid, str) or not _UID.fullmatch(uid):
+        raise InvalidUidError(uid)
+    return uid
+
+
+def _uid(value: str) -> str:
+    try:
+        return checked_uid(value)
+    except InvalidUidError as error:
+        raise ValueError(str(error)) from None
+
+
+def _dtype(value: str) -> str:
+    if value not in DTYPES:
+        raise ValueError(f"the store writes {', '.join(DTYPES)}, not {value!r}")
+    return value
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("control characters cannot be kept in the file's XML")
+    return value
+
+
+def _small_json(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    size = len(json.dumps(value, allow_nan=False))
+    if size > MOST_METADATA_BYTES:
+        raise ValueError(f"{size} bytes of JSON; at most {MOST_METADATA_BYTES} go into the file")
+    return value
+
+
+Text = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
+Extent = Annotated[int, Field(ge=1, le=1_000_000)]
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+NotNegative = Annotated[FiniteFloat, Field(ge=0)]
+
+
+class VolumeSpec(BaseModel):
+    """What is asked for: everything about a volume that is known before its first frame.
+
+    Validated at construction; a ``pydantic.ValidationError`` (a ValueError) names the field.
+
+    Attributes
+    ----------
+    shape
+        Slices, rows, columns: (z, y, x).
+    step_um
+        Distance of two slices; 0 when nothing moved between them.
+    positions_um
+        Readback at the start by ``device.axis``. The first key that ends with ``.x`` or ``.y``
+        is where the planes are in X and Y.
+    metadata
+        Anything else that JSON can say, up to 1 MiB; kept in the file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+    uid: Annotated[str, AfterValidator(_uid)]
+    shape: tuple[Extent, Extent, Extent]
+    dtype: Annotated[str, AfterValidator(_dtype)]
+    pixel_size_um: Positive
+    step_um: NotNegative
+    exposure_ms: NotNegative
+    session_id: Text = ""
+    item_uid: Text = ""
+    run_uid: Text = ""
+    plan_name: Text = ""
+    instrument: Text = ""
+    camera: Text = ""
+    positions_um: dict[Text, FiniteFloat] = Field(default_factory=dict)
+    metadata: Annotated[dict[str, JsonValue], AfterValidator(_small_json)] = Field(
+        default_factory=dict
+    )
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame's pixels."""
+        return self.shape[1] * self.shape[2] * np.dtype(self.dtype).itemsize
+
+    @property
+    def volume_bytes(self) -> int:
+        """Bytes of all pixels."""
+        return self.shape[0] * self.frame_bytes
+
+    def start_um(self, axis: str) -> float | None:
+        """Return the position of the first device that has this axis, or None."""
+        found = (um for name, um in self.positions_um.items() if name.endswith(f".{axis}"))
+        return next(found, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameInfo:
+    """What is known about one frame when it is written.
+
+    Attributes
+    ----------
+    index
+        The slice, 0-based; frames may come in any order.
+    delta_t_s
+        Time since the start of the acquisition.
+    z_um
+        Where the slice lies.
+    """
+
+    index: int
+    delta_t_s: float
+    z_um: float
+
+    def __post_init__(self) -> None:
+        for name in ("delta_t_s", "z_um"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} of frame {self.index} is {getattr(self, name)}")
+
+
+def volume_checksum(digests: Iterable[bytes]) -> str:
+    """Return the checksum of a volume from its frames' digests, in the order of the slices."""
+    return f"xxh3_64:{xxhash.xxh3_64_hexdigest(b''.join(digests))}"
+
+
+class VolumeRecord(BaseModel):
+    """What was written: the spec as it was asked for, and how the writing went.
+
+    Attributes
+    ----------
+    created
+        When the volume was begun, UTC.
+    checksum
+        ``xxh3_64:`` and 16 hexadecimal digits: XXH3 (64 bits, seed 0) over the frames' own XXH3
+        digests, each 8 bytes big-endian, in the order of the slices.
+    waits, back_pressure_s
+        How often, and how long in all, the camera's thread waited for the disk.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spec: VolumeSpec
+    path: Path
+    created: AwareDatetime
+    checksum: str
+    waits: int
+    back_pressure_s: float
+
+    @property
+    def uid(self) -> str:
+        """The volume's UID, also the stem of its file's name."""
+        return self.spec.uid
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Slices, rows, columns."""
+        return self.spec.shape
+
+    @property
+    def dtype(self) -> str:
+        """Name of the pixels' type."""
+        return self.spec.dtype
+
+    @property
+    def session_id(self) -> str:
+        """The session that the volume belongs to."""
+        return self.spec.session_id
+
+    def metadata(self) -> dict[str, JsonValue]:
+        """Return what others need to know, as plain JSON values.
+
+        Its size does not grow with the volume's: per-plane values and the free ``spec.metadata``
+        stay in the file.
+        """
+        described: dict[str, JsonValue] = {"uid": self.uid, "path": str(self.path)}
+        described |= self.spec.model_dump(mode="json", exclude={"uid", "metadata"})
+        described |= {
+            "created": self.created.isoformat(timespec="milliseconds"),
+            "frames": self.shape[0],
+            "bytes": self.spec.volume_bytes,
+            "checksum": self.checksum,
+            "waits": self.waits,
+            "back_pressure_s": self.back_pressure_s,
+        }
+        return described

@@ -1,0 +1,176 @@
+"""Writing one volume: frames in, a proven file under its final name out, or nothing at all."""
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+import xxhash
+
+from storage import disk
+from storage.errors import FrameRefusedError, IncompleteVolumeError, WriterClosedError
+from storage.ome_tiff import OmeTiffFile
+from storage.ome_xml import Written
+from storage.pump import Frame, FramePump
+from storage.values import FrameInfo, VolumeRecord, VolumeSpec, volume_checksum
+
+PART: Final = ".part"
+LOGGER = logging.getLogger(__name__)
+
+
+class VolumeWriter:
+    """One volume being written; made by `VolumeStore.create`.
+
+    A context manager: leaving it without `finish` discards the volume. `write` may be called from
+    several threads, `discard` from any thread at any time. Only `finish` gives the file its name.
+    """
+
+    def __init__(self, spec: VolumeSpec, path: Path, *, ended: Callable[[], None]) -> None:
+        self.spec: Final = spec
+        self._path = path
+        self._part = path.with_name(path.name + PART)
+        self._tell_ended = ended
+        self._created = datetime.now(UTC)
+        self._frames: dict[int, FrameInfo] = {}
+        self._digests: dict[int, bytes] = {}
+        self._dtype: np.dtype[np.generic] = np.dtype(spec.dtype)
+        self._taking = True
+        self._ended = False
+        self._claiming = threading.Lock()
+        self._ending = threading.RLock()
+        self._file = OmeTiffFile(self._part, spec, self._created)
+        try:
+            little_endian = self._dtype.newbyteorder("<")
+            self._pump = FramePump(self._store, spec.shape[1:], little_endian)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def write(self, frame: Frame, info: FrameInfo) -> None:
+        """Copy one frame on its way to its slot; the caller keeps its array.
+
+        Blocks while the disk is behind by more than the buffers hold; the record counts it.
+
+        Parameters
+        ----------
+        frame
+            Shape (y, x) and dtype as the spec says.
+        info
+            Its slice, time and position.
+
+        Raises
+        ------
+        FrameRefusedError
+            Another shape or dtype, a slice outside the volume, or one that came already.
+        WriteFailedError
+            An earlier frame could not be written.
+        WriterClosedError
+            The volume was finished or discarded.
+        """
+        self._check(frame, info.index)
+        with self._claiming:
+            self._check_taking()
+            if info.index in self._frames:
+                raise FrameRefusedError(f"slice {info.index} of volume {self.spec.uid} came twice")
+            self._frames[info.index] = info
+        self._pump.put(info.index, frame)
+        self._check_taking()
+
+    def finish(self) -> VolumeRecord:
+        """Wait for the disk, prove the volume and publish it under its final name.
+
+        Whatever goes wrong here discards the volume.
+
+        Raises
+        ------
+        IncompleteVolumeError
+            Frames are missing.
+        WriteFailedError
+            A frame could not be written.
+        BrokenVolumeError
+            The file does not read back as what was asked for.
+        WriterClosedError
+            The volume was finished or discarded.
+        """
+        with self._claiming:
+            self._check_taking()
+            self._taking = False
+        try:
+            with self._ending:
+                record = self._publish()
+                self._ended = True
+        except BaseException as error:
+            self.discard(repr(error))
+            raise
+        self._tell_ended()
+        return record
+
+    def discard(self, reason: str) -> None:
+        """Remove what was written and say why in the log. Idempotent; no-op after `finish`."""
+        with self._claiming:
+            self._taking = False
+        self._pump.close()
+        with self._ending:
+            if self._ended:
+                return
+            self._ended = True
+            self._file.close()
+            self._part.unlink(missing_ok=True)
+        LOGGER.warning("volume %s discarded: %s", self.spec.uid, reason)
+        self._tell_ended()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.discard(repr(error) if error else "it was left without finish()")
+
+    def _check(self, frame: Frame, index: int) -> None:
+        slices, *rows_columns = self.spec.shape
+        if frame.shape != tuple(rows_columns) or frame.dtype != self._dtype:
+            raise FrameRefusedError(
+                f"frame {index} is {frame.dtype} {frame.shape}, "
+                f"volume {self.spec.uid} takes {self.spec.dtype} {tuple(rows_columns)}"
+            )
+        if not 0 <= index < slices:
+            raise FrameRefusedError(
+                f"slice {index} is outside of volume {self.spec.uid}: it has 0–{slices - 1}"
+            )
+
+    def _check_taking(self) -> None:
+        if not self._taking:
+            raise WriterClosedError(f"volume {self.spec.uid} is finished or discarded")
+
+    def _store(self, index: int, frame: Frame) -> None:
+        """Hash and write one frame; on a thread of the pump."""
+        data = frame.reshape(-1).view(np.uint8).data
+        self._file.write(index, data)
+        self._digests[index] = xxhash.xxh3_64_digest(data)
+
+    def _publish(self) -> VolumeRecord:
+        slices = self.spec.shape[0]
+        if missing := [index for index in range(slices) if index not in self._frames]:
+            raise IncompleteVolumeError(self.spec.uid, missing, slices)
+        self._pump.drain()
+        if len(self._digests) < slices:
+            raise WriterClosedError(f"volume {self.spec.uid} was discarded while it was finished")
+        digests = [self._digests[index] for index in range(slices)]
+        record = VolumeRecord(
+            spec=self.spec,
+            path=self._path,
+            created=self._created,
+            checksum=volume_checksum(digests),
+            waits=self._pump.waits,
+            back_pressure_s=round(self._pump.back_pressure_s, 6),
+        )
+        frames = [self._frames[index] for index in range(slices)]
+        self._file.seal(Written(record=record, frames=frames, digests=digests))
+        self._part.replace(self._path)
+        disk.sync_folder(self._path.parent)
+        return record
