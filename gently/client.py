@@ -249,7 +249,7 @@ class DeviceLayerClient:
         kinds: Iterable[str] = (),
         *,
         on_connect: Callable[[], None] | None = None,
-        on_lost: Callable[[DeviceLayerUnreachable], None] | None = None,
+        on_lost: Callable[[ClientError], None] | None = None,
         patience_s: float | None = None,
     ) -> EventStream:
         """Follow what happens in the device layer.
@@ -265,7 +265,7 @@ class DeviceLayerClient:
             Called in the reading thread each time the connection is there, or gone.
             The place to read anew what an interruption may have hidden.
         patience_s : float, optional
-            How long the device layer may be away before `DeviceLayerUnreachable`;
+            How long the device layer may be away before the iteration raises why;
             without it the stream reconnects until it is closed.
         """
         return EventStream(

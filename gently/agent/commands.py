@@ -122,6 +122,12 @@ def parse(
     )
 
 
+def needs_catalogue(line: str) -> bool:
+    """Whether `parse` needs the plans for this line; a stop never waits for them."""
+    verb = line.split(maxsplit=1)[:1]
+    return verb == ["help"] or (bool(verb) and verb[0] not in BUILTINS)
+
+
 def write(command: Command, plans: Mapping[str, Plan]) -> str:
     """Return the line that `parse` reads as this command."""
     if isinstance(command, BuiltinCommand):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Final, Self
 
-from gently.wire.errors import DeviceLayerFault, DeviceLayerUnreachable
+from gently.wire.errors import ClientError, DeviceLayerUnreachable
 from gently.wire.replies import Event
 from gently.wire.transport import Stream, Transport
 
@@ -34,7 +34,7 @@ class EventStream(Iterator[Event]):
         after: int | None,
         kinds: Iterable[str],
         on_connect: Callable[[], None] | None,
-        on_lost: Callable[[DeviceLayerUnreachable], None] | None,
+        on_lost: Callable[[ClientError], None] | None,
         patience_s: float | None,
     ) -> None:
         self._transport = transport
@@ -87,7 +87,7 @@ class EventStream(Iterator[Event]):
                 self._note_loss(
                     DeviceLayerUnreachable(self._transport.url, "it ended the event stream")
                 )
-            except DeviceLayerUnreachable as error:
+            except ClientError as error:
                 self._note_loss(error)
             self._closed.wait(retry_s)
             retry_s = min(2 * retry_s, LAST_RETRY_S)
@@ -100,9 +100,9 @@ class EventStream(Iterator[Event]):
             self._note_connection()
             for kind, text in stream:
                 self._heard = time.monotonic()
-                event = self._event(kind, text)
-                self._last_seq = event.seq
-                yield event
+                if (event := _event(kind, text)) is not None:
+                    self._last_seq = event.seq
+                    yield event
 
     @contextlib.contextmanager
     def _hung_up_by_close(self, stream: Stream) -> Iterator[None]:
@@ -116,22 +116,13 @@ class EventStream(Iterator[Event]):
             with self._lock:
                 self._stream = None
 
-    def _event(self, kind: str, text: str) -> Event:
-        try:
-            data = json.loads(text)
-            return Event.model_validate({**data, "kind": kind, "data": data})
-        except (ValueError, TypeError) as error:
-            raise DeviceLayerFault(
-                f"{self._transport.url} sent an event that is none: {text[:200]!r} ({error})"
-            ) from error
-
     def _note_connection(self) -> None:
         self._lost = False
         self._heard = time.monotonic()
         if self._on_connect is not None:
             self._on_connect()
 
-    def _note_loss(self, error: DeviceLayerUnreachable) -> None:
+    def _note_loss(self, error: ClientError) -> None:
         if self._closed.is_set():
             return
         LOGGER.debug("event stream: %s", error)
@@ -140,3 +131,13 @@ class EventStream(Iterator[Event]):
         if not self._lost and self._on_lost is not None:
             self._on_lost(error)
         self._lost = True
+
+
+def _event(kind: str, text: str) -> Event | None:
+    try:
+        data = json.loads(text)
+        return Event.model_validate({**data, "kind": kind, "data": data})
+    except (ValueError, TypeError) as error:
+        # One message of a device layer of another version must not end the stream.
+        LOGGER.warning("skipped an event that cannot be read: %.200r (%s)", text, error)
+        return None
