@@ -28,7 +28,7 @@ class ScriptedDeviceLayer:
     ----------
     answers : dict
         By "GET status" and the like: a JSON object, `(status, text or JSON)`, or a list of
-        those, of which the last one stays.
+        those, of which the last one stays. A callable is called for the answer.
     asked : list
         `(METHOD path, JSON body)` of each request, in order.
     streams : list
@@ -79,6 +79,8 @@ class ScriptedDeviceLayer:
         answer = self.answers.get(key, (404, {"detail": f"nothing is scripted for {key}"}))
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
+        if callable(answer):
+            answer = answer()
         status, content = answer if isinstance(answer, tuple) else (200, answer)
         if isinstance(content, str):
             return Response(content, status)

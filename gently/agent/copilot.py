@@ -14,6 +14,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.patch_stdout import patch_stdout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+from rich.text import Text
 
 from gently.agent.commands import (
     BuiltinCommand,
@@ -69,7 +70,7 @@ class Copilot:
 
     def notify(self, sentence: str) -> None:
         """Show a sentence beside whatever is on the screen; from any thread."""
-        self._console.print(sentence, style="dim", markup=False, highlight=False)
+        self._console.print(Text(sentence, style="dim"), soft_wrap=True)
 
     def run(self) -> None:
         """Read and carry out commands until `quit` or the end of input."""
@@ -114,7 +115,7 @@ class Copilot:
                 case PlanCommand():
                     self._follow(self._queue.submit(command))
         except (CommandError, ClientError) as error:
-            self._console.print(str(error), style="red", markup=False, highlight=False)
+            self._console.print(Text(str(error), style="red"), soft_wrap=True)
         except KeyboardInterrupt:
             self._console.print("Interrupted; `status` tells whether a plan runs.")
         return True
@@ -138,7 +139,8 @@ class Copilot:
                     return
                 self._console.print(render("stop", self._device_layer.stop()))
             else:
-                self._console.print(render_outcome(outcome, self._page_url))
+                # A path or an address is copied by mouse: only the terminal may break it.
+                self._console.print(render_outcome(outcome, self._page_url), soft_wrap=True)
                 return
 
     def _watch(self, item: Item) -> Outcome:

@@ -1,12 +1,12 @@
 """Answers of the device layer as tables and sentences for the terminal; needs `rich`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from pydantic import JsonValue
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from gently.agent.commands import BUILTINS, PlanCommand, write
@@ -30,7 +30,7 @@ def render(verb: str, answer: Any) -> RenderableType:
     return _RENDERERS[verb](answer)
 
 
-def render_outcome(outcome: Outcome, page_url: str | None) -> RenderableType:
+def render_outcome(outcome: Outcome, page_url: str | None) -> Text:
     """Return how a plan ended; a volume with its page, if there is one."""
     match outcome:
         case Failed(item, reason):
@@ -42,20 +42,22 @@ def render_outcome(outcome: Outcome, page_url: str | None) -> RenderableType:
                 f"{item.name} is done{'' if value is None else f': {value}'}", style="green"
             )
         case Completed(item):
-            rows = _facts(outcome.volume, page_url)
-            return Group(Text(f"{item.name} is done", style="green"), rows)
+            done = Text(f"{item.name} is done", style="green")
+            return Text("\n").join([done, *_facts(outcome.volume, page_url)])
 
 
-def _facts(volume: Volume | None, page_url: str | None) -> RenderableType:
-    table = Table.grid(padding=(0, 2))
-    if volume is not None:
-        shape = " × ".join(map(str, volume.shape))
-        table.add_row("uid", Text(volume.uid, style="bold"))
-        table.add_row("pixels", f"{shape} {volume.dtype}")
-        table.add_row("file", _unbroken(str(volume.path)))
-        if page_url is not None:
-            table.add_row("page", _unbroken(f"{page_url}#{volume.uid}"))
-    return table
+def _facts(volume: Volume | None, page_url: str | None) -> Iterator[Text]:
+    if volume is None:
+        return
+    yield Text(f"  uid     {volume.uid}", style="bold")
+    yield Text(f"  pixels  {_pixels(volume)}")
+    yield Text(f"  file    {volume.path}")
+    if page_url is not None:
+        yield Text(f"  page    {page_url}#{volume.uid}")
+
+
+def _pixels(volume: Volume) -> str:
+    return f"{' × '.join(map(str, volume.shape))} {volume.dtype}"
 
 
 def _help(answer: Mapping[str, Any]) -> RenderableType:
@@ -128,12 +130,9 @@ def _status(status: Status) -> RenderableType:
 def _volumes(volumes: list[Volume]) -> RenderableType:
     if not volumes:
         return Text("no volumes yet")
-    table = Table("uid", "pixels", "session", box=None)
+    table = Table(Column("uid", no_wrap=True), "pixels", "session", box=None)
     for volume in volumes:
-        shape = " × ".join(map(str, volume.shape))
-        table.add_row(
-            _unbroken(volume.uid), Text(f"{shape} {volume.dtype}"), Text(volume.session_id)
-        )
+        table.add_row(Text(volume.uid), Text(_pixels(volume)), Text(volume.session_id))
     return table
 
 
@@ -159,9 +158,9 @@ def _queue(queue: Queue) -> RenderableType:
     rows = running + [("waits", item) for item in queue.items]
     if not rows:
         return Text("nothing runs and nothing waits")
-    table = Table.grid(padding=(0, 2))
+    table = Table("", "plan", Column("item", no_wrap=True), box=None)
     for state, item in rows:
-        table.add_row(Text(state), Text(_line(item)), _unbroken(item.item_uid))
+        table.add_row(Text(state), Text(_line(item)), Text(item.item_uid))
     return table
 
 
@@ -182,11 +181,6 @@ def _line(item: Item) -> str:
     properties: dict[str, JsonValue] = {name: {} for name in item.kwargs}
     plan = Plan(name=item.name, schema={"properties": properties})
     return write(PlanCommand(item.name, item.kwargs), {item.name: plan})
-
-
-def _unbroken(text: str) -> Text:
-    """Return text that no table cuts: it is copied by mouse."""
-    return Text(text, no_wrap=True, overflow="fold")
 
 
 _RENDERERS: Final[Mapping[str, Callable[[Any], RenderableType]]] = {

@@ -1,0 +1,246 @@
+"""The terminal, driven through a pipe as if a person typed."""
+
+import _thread
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.output import DummyOutput
+from rich.console import Console
+
+from gently.agent.copilot import CatalogueCompleter, Copilot
+from gently.client import DeviceLayerClient
+from storage import VolumeRecord
+from tests.agent.catalogue import PLANS
+from tests.agent.conftest import returned
+from tests.scripted_device_layer import ScriptedDeviceLayer, item_state
+
+PAGE = "http://127.0.0.1:8080/"
+CTRL_C = "\x03"
+
+
+class Terminal:
+    """A copilot whose keys and screen are the test's."""
+
+    def __init__(self, keys: PipeInput, device_layer: DeviceLayerClient) -> None:
+        self._keys = keys
+        self._screen = io.StringIO()
+        console = Console(file=self._screen, width=100)
+        self._copilot = Copilot(device_layer, page_url=PAGE, console=console)
+
+    def type(self, *lines: str) -> str:
+        """Type the lines, leave, and return all that was shown."""
+        self._keys.send_text("".join(f"{line}\r" for line in (*lines, "quit")))
+        self._copilot.run()
+        return self._screen.getvalue()
+
+
+@pytest.fixture
+def keys() -> Iterator[PipeInput]:
+    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+        yield keys
+
+
+@pytest.fixture
+def terminal(keys: PipeInput, device_layer: DeviceLayerClient) -> Terminal:
+    return Terminal(keys, device_layer)
+
+
+@pytest.fixture
+def accepts(server: ScriptedDeviceLayer) -> ScriptedDeviceLayer:
+    item = {"item_uid": "i1", "name": "acquire_volume", "kwargs": {}}
+    server.answers["POST queue/item/execute"] = {"success": True, "item": item}
+    return server
+
+
+def test_a_finished_volume_is_shown_with_its_page(
+    accepts: ScriptedDeviceLayer, terminal: Terminal, acquire: Callable[[], VolumeRecord]
+) -> None:
+    volume = acquire()
+    accepts.answers["GET items/i1"] = [
+        item_state("running", progress={"name": "slices", "fraction": 0.5, "seconds_left": 2}),
+        item_state("completed", result={"return_value": returned(volume)}),
+    ]
+    shown = terminal.type("acquire_volume num_slices=3").splitlines()
+    for fact in (
+        f"  uid     {volume.uid}",
+        "  pixels  3 × 16 × 24 uint16",
+        f"  file    {volume.path}",
+        f"  page    {PAGE}#{volume.uid}",
+    ):
+        assert fact in shown
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [("failed", "acquire_volume failed: no light"), ("stopped", "was stopped: no light")],
+)
+def test_an_end_that_is_no_completion_is_shown_with_its_reason(
+    accepts: ScriptedDeviceLayer, terminal: Terminal, state: str, words: str
+) -> None:
+    accepts.answers["GET items/i1"] = item_state(state, result={"msg": "no light"})
+    assert words in terminal.type("acquire_volume")
+
+
+def test_a_mistake_is_explained_and_the_next_line_is_read(
+    server: ScriptedDeviceLayer, terminal: Terminal
+) -> None:
+    server.answers["GET status"] = {"manager_state": "idle", "re_state": "idle"}
+    shown = terminal.type("aquire_volume", "", "status")
+    assert "Did you mean acquire_volume?" in shown
+    assert "idle" in shown
+
+
+ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "help": ({}, ["read device", "acquire_volume", "[num_slices]", "leave the copilot"]),
+    "help move_stage": ({}, ["x_um", "a number (-5000 to 5000)", "(required)"]),
+    "help stop": ({}, ["turn the light off"]),
+    "plans": ({}, ["move_stage", "x_um y_um"]),
+    "devices": ({}, ["xy_stage"]),
+    "read focus": (
+        {
+            "GET devices/focus/read": {
+                "name": "focus",
+                "readings": {"focus": {"value": 12.5, "units": "um", "age_s": 0.25}},
+                "stale": True,
+            }
+        },
+        ["12.5 um", "0.2 s ago", "stale"],
+    ),
+    "status": (
+        {"GET status": {"manager_state": "executing_queue", "running_item_uid": "i7"}},
+        ["executing_queue", "item i7"],
+    ),
+    "volumes": ({"GET volumes": {"volumes": []}}, ["no volumes yet"]),
+    "stop": (
+        {
+            "POST stop": {
+                "success": False,
+                "devices": {
+                    "xy_stage": {"stopped": True, "readings": {"xy_stage_x": 5.0}},
+                    "piezo": {"stopped": False, "error": "no answer"},
+                },
+            }
+        },
+        ["NOT everything stopped", "xy_stage stopped (xy_stage_x 5.0)", "no answer"],
+    ),
+    "pause": (
+        {"POST re/pause": {"success": True}, "GET status": {"manager_state": "paused"}},
+        ["paused"],
+    ),
+    "resume": ({"POST re/resume": {"success": False, "msg": "nothing is paused"}}, ["nothing is"]),
+    "queue": (
+        {
+            "GET queue/get": {
+                "items": [{"item_uid": "i2", "name": "gone", "kwargs": {"note": "a b", "n": 5}}],
+                "running_item": {"item_uid": "i1", "name": "snap"},
+            }
+        },
+        ["runs", "snap", "i1", "waits", "gone 'note=a b' n=5", "i2"],
+    ),
+    "history": (
+        {
+            "GET history/get": {
+                "items": [
+                    {
+                        "item_uid": "i1",
+                        "name": "snap",
+                        "result": {"exit_status": "failed", "msg": "no light", "time_stop": 0},
+                    }
+                ]
+            }
+        },
+        ["failed", "snap", "no light"],
+    ),
+}
+
+
+@pytest.mark.parametrize("line", ANSWERS)
+def test_every_builtin_shows_its_answer(
+    server: ScriptedDeviceLayer, terminal: Terminal, line: str
+) -> None:
+    answers, words = ANSWERS[line]
+    server.answers |= answers
+    shown = terminal.type(line)
+    for word in words:
+        assert word in shown
+
+
+def test_volumes_are_listed_by_uid(
+    server: ScriptedDeviceLayer, terminal: Terminal, acquire: Callable[[], VolumeRecord]
+) -> None:
+    volume = acquire()
+    server.answers["GET volumes"] = {"volumes": [volume.metadata()]}
+    shown = terminal.type("volumes")
+    assert volume.uid in shown
+    assert "session-1" in shown
+
+
+class TestCtrlC:
+    """`interrupt` stands where a person presses it: while the plan is being followed."""
+
+    @pytest.fixture
+    def interrupted(self, accepts: ScriptedDeviceLayer) -> ScriptedDeviceLayer:
+        def interrupt() -> dict[str, Any]:
+            _thread.interrupt_main()
+            return item_state("running")
+
+        accepts.answers["GET items/i1"] = [interrupt, item_state("stopped", result={})]
+        accepts.answers["POST stop"] = {"success": True, "devices": {}}
+        return accepts
+
+    def test_then_s_stops_the_microscope_and_waits_for_the_end(
+        self, interrupted: ScriptedDeviceLayer, terminal: Terminal
+    ) -> None:
+        shown = terminal.type("acquire_volume", "s")
+        assert "POST stop" in [key for key, _ in interrupted.asked]
+        assert "everything stopped" in shown
+        assert "acquire_volume was stopped" in shown
+
+    @pytest.mark.parametrize("answer", ["l", "", "what?"])
+    def test_then_anything_else_leaves_it_running(
+        self, interrupted: ScriptedDeviceLayer, terminal: Terminal, answer: str
+    ) -> None:
+        shown = terminal.type("acquire_volume", answer)
+        assert "POST stop" not in [key for key, _ in interrupted.asked]
+        assert "goes on as item i1" in shown
+
+    def test_twice_leaves_it_running(
+        self, interrupted: ScriptedDeviceLayer, terminal: Terminal
+    ) -> None:
+        shown = terminal.type("acquire_volume", f"{CTRL_C}")
+        assert "POST stop" not in [key for key, _ in interrupted.asked]
+        assert "goes on as item i1" in shown
+
+    def test_at_the_prompt_stops_nothing(
+        self, server: ScriptedDeviceLayer, terminal: Terminal
+    ) -> None:
+        shown = terminal.type(f"half a line{CTRL_C}")
+        assert "Nothing is stopped by this" in shown
+        assert not [key for key, _ in server.asked if key.startswith("POST")]
+
+
+def test_the_end_of_the_input_leaves(keys: PipeInput, device_layer: DeviceLayerClient) -> None:
+    copilot = Copilot(device_layer, console=Console(file=io.StringIO()))
+    keys.send_text("\x04")
+    copilot.run()
+
+
+def test_without_a_device_layer_each_command_says_how_to_start_it(keys: PipeInput) -> None:
+    with DeviceLayerClient("http://127.0.0.1:9") as nobody:
+        shown = Terminal(keys, nobody).type("acquire_volume", "stop")
+    assert shown.count("python start_device_layer.py") == 2
+
+
+def test_completion_replaces_the_word_before_the_cursor() -> None:
+    completer = CatalogueCompleter()
+    completer.plans = PLANS
+    document = Document("acquire_volume num")
+    (completion,) = completer.get_completions(document, CompleteEvent())
+    assert (completion.text, completion.start_position) == ("num_slices=", -3)
+    assert completion.display_meta_text == "a whole number (1 to 10000)"

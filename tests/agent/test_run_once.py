@@ -1,0 +1,154 @@
+"""One command: JSON for programs, sentences for people, and an exit code that is true."""
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gently.agent.image_manager import ImageManager
+from gently.agent.run_once import Exit, OneCommand
+from gently.client import DeviceLayerClient
+from gently.core.data_store import DataStore
+from storage import VolumeRecord, new_uid
+from tests.agent.conftest import returned
+from tests.scripted_device_layer import ScriptedDeviceLayer, item_state
+
+Acquire = Callable[[], VolumeRecord]
+
+
+class Run:
+    """Runs commands and keeps what was written."""
+
+    def __init__(self, device_layer: DeviceLayerClient, images: ImageManager) -> None:
+        self._out, self._err = io.StringIO(), io.StringIO()
+        self._command = OneCommand(device_layer, lambda: images, self._out, self._err)
+
+    def __call__(self, line: str) -> Exit:
+        return self._command.run(line)
+
+    @property
+    def answer(self) -> Any:
+        (line,) = self._out.getvalue().splitlines()
+        return json.loads(line)
+
+    @property
+    def said(self) -> str:
+        return self._err.getvalue()
+
+    @property
+    def silent(self) -> bool:
+        return self._out.getvalue() == ""
+
+
+@pytest.fixture
+def run(device_layer: DeviceLayerClient, images: ImageManager) -> Run:
+    return Run(device_layer, images)
+
+
+@pytest.fixture
+def accepts(server: ScriptedDeviceLayer) -> ScriptedDeviceLayer:
+    item = {"item_uid": "i1", "name": "acquire_volume", "kwargs": {}}
+    server.answers["POST queue/item/execute"] = {"success": True, "item": item}
+    return server
+
+
+class TestAFinishedVolume:
+    def test_is_told_to_programs_and_people_and_registered(
+        self, accepts: ScriptedDeviceLayer, run: Run, acquire: Acquire, data_store: DataStore
+    ) -> None:
+        volume = acquire()
+        accepts.answers["GET items/i1"] = [
+            item_state("running", progress={"name": "slices", "fraction": 0.5, "seconds_left": 2}),
+            item_state("completed", result={"return_value": returned(volume)}),
+        ]
+        assert run("acquire_volume num_slices=3") is Exit.DONE
+        assert run.answer == returned(volume)
+        assert f"uid {volume.uid}" in run.said
+        assert "50 %, 2 s left" in run.said
+        assert [r.uid for r in data_store.ancestors(volume.uid)] == ["session-1", "i1", "run-1"]
+
+    def test_that_is_not_seen_from_here_is_done_all_the_same(
+        self, accepts: ScriptedDeviceLayer, run: Run, data_store: DataStore
+    ) -> None:
+        value = {"uid": new_uid(), "path": "/far/v.tif", "shape": [1, 2, 3], "dtype": "uint16"}
+        accepts.answers["GET items/i1"] = item_state(
+            "completed", result={"return_value": {**value, "session_id": "s"}}
+        )
+        assert run("acquire_volume") is Exit.DONE
+        assert "not registered" in run.said
+        assert data_store.find() == []
+
+
+class TestAnEnd:
+    def test_without_a_volume_answers_with_the_plans_value(
+        self, accepts: ScriptedDeviceLayer, run: Run
+    ) -> None:
+        accepts.answers["GET items/i1"] = item_state("completed", result={"return_value": None})
+        assert run("read_position") is Exit.DONE
+        assert run.answer is None
+
+    @pytest.mark.parametrize("state", ["failed", "aborted", "stopped", "halted", "cancelled"])
+    def test_that_is_not_completion_is_a_failure_with_its_reason(
+        self, accepts: ScriptedDeviceLayer, run: Run, state: str
+    ) -> None:
+        accepts.answers["GET items/i1"] = item_state(state, result={"msg": "the camera stalled"})
+        assert run("acquire_volume") is Exit.FAILED
+        assert run.silent
+        assert state in run.said
+        assert "the camera stalled" in run.said
+
+
+class TestARefusal:
+    @pytest.mark.parametrize("line", ["", "acquire", "acquire_volume num_slices=0", "stop now"])
+    def test_here_is_a_usage_error_and_nothing_is_submitted(
+        self, server: ScriptedDeviceLayer, run: Run, line: str
+    ) -> None:
+        assert run(line) is Exit.USAGE
+        assert run.silent
+        assert run.said
+        assert not [key for key, _ in server.asked if key.startswith("POST")]
+
+    def test_there_is_a_failure_that_names_the_field(
+        self, server: ScriptedDeviceLayer, run: Run
+    ) -> None:
+        server.answers["POST queue/item/execute"] = {
+            "success": False,
+            "msg": "move_stage is refused",
+            "errors": [{"field": "x_um", "message": "limits 0 to 10 µm"}],
+        }
+        assert run("move_stage x_um=11 y_um=0") is Exit.FAILED
+        assert "x_um: limits 0 to 10 µm" in run.said
+
+    def test_by_nobody_has_its_own_exit_code(self, images: ImageManager) -> None:
+        with DeviceLayerClient("http://127.0.0.1:9") as nobody:
+            run = Run(nobody, images)
+            assert run("status") is Exit.UNREACHABLE
+        assert "start_device_layer.py" in run.said
+
+
+class TestABuiltin:
+    def test_answers_with_json(self, server: ScriptedDeviceLayer, run: Run) -> None:
+        server.answers["GET status"] = {"manager_state": "idle", "re_state": "idle"}
+        assert run("status") is Exit.DONE
+        assert run.answer["manager_state"] == "idle"
+
+    def test_of_the_catalogue_has_the_schemas(self, run: Run) -> None:
+        assert run("plans") is Exit.DONE
+        assert run.answer["move_stage"]["schema"]["required"] == ["x_um", "y_um"]
+
+    def test_stop_asks_for_nothing_else_first(self, server: ScriptedDeviceLayer, run: Run) -> None:
+        server.answers["POST stop"] = {"success": True, "devices": {}, "item": None}
+        assert run("stop") is Exit.DONE
+        assert [key for key, _ in server.asked] == ["POST stop"]
+
+    def test_stop_that_did_not_stop_everything_is_a_failure(
+        self, server: ScriptedDeviceLayer, run: Run
+    ) -> None:
+        server.answers["POST stop"] = {
+            "success": False,
+            "devices": {"piezo": {"stopped": False, "error": "no answer"}},
+        }
+        assert run("stop") is Exit.FAILED
+        assert run.answer["devices"]["piezo"]["error"] == "no answer"
