@@ -183,6 +183,10 @@ class Core:
         """Read a shutter back."""
         return bool(self.ask(label, lambda mmc: mmc.getShutterOpen(label)))
 
+    def is_busy(self, label: str) -> bool:
+        """Ask a device whether it is still doing what it was told last."""
+        return bool(self.ask(label, lambda mmc: mmc.deviceBusy(label)))
+
     def exposure_ms(self, label: str) -> float:
         """Read a camera's exposure back, in ms."""
         return float(self.ask(label, lambda mmc: mmc.getExposure(label)))

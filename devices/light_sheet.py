@@ -97,6 +97,7 @@ class LightSheet(HardwareDevice):
         open_sink: OpenSink,
     ) -> None:
         super().__init__(name, core=core, label=camera.label)
+        self.limits = camera.limits
         self._camera = camera
         self._drive = slice_drive
         self._shutter = shutter
@@ -161,6 +162,7 @@ class LightSheet(HardwareDevice):
         """Return the data keys: the volume, outside of the documents, and its uid."""
         return {
             f"{self.name}_uid": self._key("", "string"),
+            f"{self.name}_exposure": self._key("ms"),
             self.name: {
                 "source": f"mmcore://{self.label}",
                 "dtype": "array",
@@ -200,7 +202,10 @@ class LightSheet(HardwareDevice):
         self._shutter.stop()
 
     def _read_hardware(self) -> Mapping[str, Any]:
-        return {f"{self.name}_uid": self.published.uid if self.published else ""}
+        return {
+            f"{self.name}_uid": self.published.uid if self.published else "",
+            f"{self.name}_exposure": self._core.exposure_ms(self.label),
+        }
 
     def _ended(self) -> DeviceStatus:
         status = DeviceStatus(self)
@@ -367,7 +372,7 @@ class LightSheet(HardwareDevice):
         # an event, the literal uid in the template, the descriptor filled in by bluesky.
         resource, compose_datum = compose_stream_resource(
             mimetype="multipart/related;type=image/tiff",
-            uri=volume.folder_uri,
+            uri=f"{volume.path.parent.as_uri().replace('file:///', 'file://localhost/')}/",
             data_key=self.name,
             parameters={
                 "template": f"{volume.uid}.tif",

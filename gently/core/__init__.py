@@ -1,0 +1,1 @@
+"""The core: catalogue, preflight, queue, runner, events, stop, and the layer that wires them."""
