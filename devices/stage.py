@@ -22,9 +22,15 @@ class Stage(HardwareDevice):
 
     limits: Mapping[str, Limits]
 
-    def stop(self, *, success: bool = False) -> None:  # noqa: ARG002 - bluesky's signature
-        """Stop at once."""
-        self._core.halt_motion(self.label)
+    def stop(self, *, success: bool = False) -> None:
+        """Stop at once.
+
+        Parameters
+        ----------
+        success
+            Bluesky's word for a pause: the motion's status ends well, to be asked for again.
+        """
+        self._core.halt_motion(self.label, is_pause=success)
 
     def check_safe(self) -> None:
         """Raise `DeviceError` if it still moves, after a moment to come to rest."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from bluesky import RunEngine
 from bluesky.run_engine import DuringTask
-from bluesky.utils import RunEngineInterrupted, TransitionError
+from bluesky.utils import FailedStatus, RunEngineInterrupted, TransitionError
 
 from gently.core.catalogue import BoundPlan
 from gently.core.errors import WrongStateError
@@ -282,6 +282,9 @@ def _end(loop: asyncio.AbstractEventLoop) -> None:
 
 def _cause(error: BaseException) -> str:
     """Return the sentence at the root: bluesky wraps what a device said in a FailedStatus."""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    while isinstance(error, FailedStatus) or error.__cause__ is not None:
+        cause = error.args[0].exception() if isinstance(error, FailedStatus) else error.__cause__
+        if cause is None:
+            break
+        error = cause
     return str(error) or type(error).__name__
