@@ -1,0 +1,266 @@
+"""The copilot's command line: a plan with its arguments, or one of a few builtin verbs.
+
+Pure functions over the plan catalogue: a line becomes a command, a command becomes a line
+again, and the beginning of a line becomes what may follow. Nothing here asks the device
+layer, prints or needs a terminal.
+"""
+
+import difflib
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import jsonschema
+from pydantic import JsonValue
+
+from gently.agent.parameters import Parameter
+from gently.client import Plan
+
+ArgumentKind = Literal["none", "plan", "device"]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A builtin command: the one thing it may or must be told, and what it does."""
+
+    help: str
+    argument: ArgumentKind = "none"
+    required: bool = False
+
+
+BUILTINS: Final[Mapping[str, Verb]] = {
+    "help": Verb("what can be typed, or all about one plan", argument="plan"),
+    "plans": Verb("the plans of the microscope"),
+    "devices": Verb("the devices of the microscope"),
+    "read": Verb("what a device last read back", argument="device", required=True),
+    "status": Verb("what the microscope is doing"),
+    "volumes": Verb("the latest volumes, newest first"),
+    "stop": Verb("stop every motion, turn the light off and end the plan, now"),
+    "pause": Verb("pause the running plan at its next checkpoint"),
+    "resume": Verb("go on with the paused plan"),
+    "queue": Verb("the plan that runs and those that wait"),
+    "history": Verb("the plans that have ended"),
+    "quit": Verb("leave the copilot; a running plan goes on"),
+}
+
+
+class CommandError(ValueError):
+    """A line that is no command; the text says why and what would be one."""
+
+
+@dataclass(frozen=True)
+class PlanCommand:
+    """Run a plan."""
+
+    name: str
+    kwargs: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BuiltinCommand:
+    """One of `BUILTINS`, with its argument if it has one."""
+
+    name: str
+    argument: str | None = None
+
+
+Command = PlanCommand | BuiltinCommand
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What may stand at the end of the line, and why.
+
+    Attributes
+    ----------
+    text : str
+        Replaces the last `replaces` characters of the line.
+    help : str
+        A few words about it.
+    """
+
+    text: str
+    replaces: int
+    help: str
+
+
+def parse(
+    line: str, plans: Mapping[str, Plan], devices: Iterable[str] | None = None
+) -> Command | None:
+    """Return the command that the line means; None for an empty line.
+
+    Parameters
+    ----------
+    line : str
+        As typed; quotes as in a shell.
+    plans : mapping
+        The plan catalogue.
+    devices : iterable of str, optional
+        Names of the devices; without them, a device's name is not checked here.
+
+    Raises
+    ------
+    CommandError
+        If it means none.
+    """
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise CommandError(f"{line!r} cannot be read: {error}") from error
+    if not words:
+        return None
+    name, *rest = words
+    if name in BUILTINS:
+        return _builtin(name, rest, plans, devices)
+    if name in plans:
+        return PlanCommand(name, _arguments(plans[name], rest))
+    raise CommandError(
+        f"there is no command or plan {name!r}."
+        f"{_did_you_mean(name, [*BUILTINS, *plans])} Type `help` for all of them"
+    )
+
+
+def needs_catalogue(line: str) -> bool:
+    """Whether `parse` needs the plans for this line; a stop never waits for them."""
+    verb = line.split(maxsplit=1)[:1]
+    return verb == ["help"] or (bool(verb) and verb[0] not in BUILTINS)
+
+
+def write(command: Command, plans: Mapping[str, Plan]) -> str:
+    """Return the line that `parse` reads as this command."""
+    if isinstance(command, BuiltinCommand):
+        return shlex.join([command.name, *filter(None, [command.argument])])
+    parameters = Parameter.all_of(plans[command.name].json_schema)
+    arguments = [f"{key}={parameters[key].write(value)}" for key, value in command.kwargs.items()]
+    return shlex.join([command.name, *arguments])
+
+
+def suggest(line: str, plans: Mapping[str, Plan], devices: Iterable[str] = ()) -> list[Suggestion]:
+    """Return what may complete the last word of the line, up to the cursor."""
+    *before, last = re.split(r"\s+", line.lstrip())
+    if not before:
+        verbs = {name: verb.help for name, verb in BUILTINS.items()}
+        return _beginning_with(last, verbs | {p.name: p.description for p in plans.values()})
+    name = before[0]
+    if name in BUILTINS:
+        if len(before) > 1:
+            return []
+        names = {"none": (), "plan": tuple(plans), "device": tuple(devices)}
+        return _beginning_with(last, dict.fromkeys(names[BUILTINS[name].argument], ""))
+    if name not in plans:
+        return []
+    parameters = Parameter.all_of(plans[name].json_schema)
+    key, equals, value = last.partition("=")
+    if equals:
+        return _values(parameters.get(key), value)
+    given = {word.partition("=")[0] for word in before[1:]}
+    free = {f"{p.name}=": p.wanted() for p in parameters.values() if p.name not in given}
+    return _beginning_with(last, free)
+
+
+def _builtin(
+    name: str,
+    rest: Sequence[str],
+    plans: Mapping[str, Plan],
+    devices: Iterable[str] | None,
+) -> BuiltinCommand:
+    verb = BUILTINS[name]
+    if len(rest) > (verb.argument != "none"):
+        takes = (
+            f"takes one {verb.argument} only" if verb.argument != "none" else "takes no argument"
+        )
+        raise CommandError(f"`{name}` {takes}; leave {rest[-1]!r} out")
+    if not rest:
+        if verb.required:
+            known = f": one of {', '.join(sorted(devices))}" if devices else ""
+            raise CommandError(f"`{name}` needs a {verb.argument}{known}")
+        return BuiltinCommand(name)
+    (argument,) = rest
+    known_names = {"plan": [*plans, *BUILTINS], "device": devices}[verb.argument]
+    if known_names is not None and argument not in known_names:
+        raise CommandError(
+            f"there is no {verb.argument} {argument!r}."
+            f"{_did_you_mean(argument, known_names)} Type `{verb.argument}s` for all of them"
+        )
+    return BuiltinCommand(name, argument)
+
+
+def _arguments(plan: Plan, words: Sequence[str]) -> dict[str, JsonValue]:
+    parameters = Parameter.all_of(plan.json_schema)
+    kwargs: dict[str, JsonValue] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise CommandError(_needs_a_name(plan, parameters, kwargs, word))
+        if key not in parameters:
+            raise CommandError(
+                f"{plan.name} has no parameter {key!r}.{_did_you_mean(key, parameters)} "
+                f"It takes {', '.join(parameters) or 'none'}"
+            )
+        if key in kwargs:
+            raise CommandError(f"{key} is given twice")
+        try:
+            kwargs[key] = parameters[key].parse(text)
+        except ValueError as error:
+            raise CommandError(f"{key}: {error}") from error
+    _validate(plan, parameters, kwargs)
+    return kwargs
+
+
+def _needs_a_name(
+    plan: Plan, parameters: Mapping[str, Parameter], given: Iterable[str], word: str
+) -> str:
+    free = [name for name in parameters if name not in given]
+    if not free:
+        return f"{word!r} is one argument too many for {plan.name}"
+    value = word.strip("=") or "…"
+    return (
+        f"{word!r} has no name: write name=value without spaces, "
+        f"like {free[0]}={value}. {plan.name} takes {', '.join(parameters)}"
+    )
+
+
+def _validate(
+    plan: Plan, parameters: Mapping[str, Parameter], kwargs: Mapping[str, JsonValue]
+) -> None:
+    """Raise `CommandError` unless the arguments satisfy the plan's schema."""
+    missing = [p for p in parameters.values() if p.required and p.name not in kwargs]
+    if missing:
+        wants = " and ".join(f"{p.name}, {p.wanted()}" for p in missing)
+        example = " ".join([plan.name, *(f"{p.name}=…" for p in missing)])
+        raise CommandError(f"{plan.name} needs {wants}. Write {example}")
+    validator = jsonschema.Draft202012Validator(dict(plan.json_schema))
+    errors = sorted(validator.iter_errors(dict(kwargs)), key=lambda error: list(error.path))
+    if not errors:
+        return
+    sentences = [
+        f"{key}: {parameters[key].write(kwargs[key])} is not {parameters[key].wanted()}"
+        if (key := str(next(iter(error.path), ""))) in parameters
+        else error.message
+        for error in errors
+    ]
+    raise CommandError("\n".join(dict.fromkeys(sentences)))
+
+
+def _values(parameter: Parameter | None, beginning: str) -> list[Suggestion]:
+    if parameter is None:
+        return []
+    if parameter.entries and not parameter.values:
+        return _values(parameter.entries, beginning.rpartition(",")[2])
+    values = parameter.values or ((True, False) if parameter.types == ("boolean",) else ())
+    return _beginning_with(beginning, dict.fromkeys(map(parameter.write, values), ""))
+
+
+def _beginning_with(beginning: str, candidates: Mapping[str, str]) -> list[Suggestion]:
+    return [
+        Suggestion(text, len(beginning), help_)
+        for text, help_ in candidates.items()
+        if text.startswith(beginning)
+    ]
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.7)
+    return f" Did you mean {' or '.join(close)}?" if close else ""

@@ -1,0 +1,210 @@
+"""The copilot's terminal: a prompt with completion, progress, and a question on Ctrl+C.
+
+Needs the extra `agent` (prompt_toolkit and rich). What is typed is understood by
+`gently.agent.commands` and done by `gently.agent.queue_server_client`; this module only
+asks and shows.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.patch_stdout import patch_stdout
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+
+from gently.agent.commands import (
+    BuiltinCommand,
+    Command,
+    CommandError,
+    PlanCommand,
+    needs_catalogue,
+    parse,
+    suggest,
+)
+from gently.agent.queue_server_client import Outcome, QueueServerClient
+from gently.agent.rendering import render, render_outcome
+from gently.client import (
+    ClientError,
+    Device,
+    DeviceLayerClient,
+    Item,
+    Plan,
+)
+from gently.client import Progress as PlanProgress
+
+GREETING = "gently. Type a plan, or help; Tab completes; quit leaves, and a running plan goes on."
+QUESTION = "stop the microscope or leave it running? [s/l] (Enter leaves it running) "
+
+
+class Copilot:
+    """An interactive terminal over one device layer.
+
+    Parameters
+    ----------
+    device_layer : DeviceLayerClient
+        The microscope. It need not be there: what needs it says so.
+    page_url : str, optional
+        Where the viz page is.
+    console : Console, optional
+        Where to print.
+    """
+
+    def __init__(
+        self,
+        device_layer: DeviceLayerClient,
+        *,
+        page_url: str | None = None,
+        console: Console | None = None,
+    ) -> None:
+        self._device_layer = device_layer
+        self._queue = QueueServerClient(device_layer)
+        self._page_url = page_url
+        self._console = console or Console()
+        self._commands: PromptSession[str] = PromptSession()
+        self._question: PromptSession[str] = PromptSession()
+        self._completer = CatalogueCompleter()
+
+    def notify(self, sentence: str) -> None:
+        """Show a sentence beside whatever is on the screen; from any thread."""
+        self._console.print(sentence, style="dim", markup=False, highlight=False)
+
+    def run(self) -> None:
+        """Read and carry out commands until `quit` or the end of input."""
+        self._console.print(GREETING)
+        if self._page_url is not None:
+            self._console.print(f"The page is at {self._page_url}")
+        for line in self._lines():
+            if not self._carry_out(line):
+                return
+
+    def _lines(self) -> Iterator[str]:
+        while True:
+            self._refresh()
+            try:
+                # What other threads say meanwhile goes above the prompt.
+                with patch_stdout(raw=True):
+                    line = self._commands.prompt("gently> ", completer=self._completer)
+            except KeyboardInterrupt:
+                self._console.print("Nothing is stopped by this: `stop` does, `quit` leaves.")
+            except EOFError:
+                return
+            else:
+                yield line
+
+    def _refresh(self) -> None:
+        """Read the catalogue anew for completion; the last one serves while nobody answers."""
+        try:
+            plans, devices = self._device_layer.plans(), self._device_layer.devices()
+        except ClientError:
+            return
+        self._completer.plans, self._completer.devices = plans, devices
+
+    def _carry_out(self, line: str) -> bool:
+        """Do what a line says; False if it says to leave."""
+        try:
+            command = self._parse(line)
+            match command:
+                case BuiltinCommand("quit"):
+                    return False
+                case BuiltinCommand():
+                    self._console.print(render(command.name, self._queue.ask(command)))
+                case PlanCommand():
+                    self._follow(self._queue.submit(command))
+        except (CommandError, ClientError) as error:
+            self._console.print(str(error), style="red", markup=False, highlight=False)
+        except KeyboardInterrupt:
+            self._console.print("Interrupted; `status` tells whether a plan runs.")
+        return True
+
+    def _parse(self, line: str) -> Command | None:
+        """Understand a line by the catalogue of this moment; what needs none is never held up."""
+        plans = self._device_layer.plans() if needs_catalogue(line) else {}
+        return parse(line, plans, self._completer.devices or None)
+
+    def _follow(self, item: Item) -> None:
+        """Show the progress of a plan to its end, or until the user leaves it running."""
+        while True:
+            try:
+                outcome = self._watch(item)
+            except KeyboardInterrupt:
+                if not self._stop_wanted():
+                    self._console.print(
+                        f"{item.name} goes on as item {item.item_uid}; `status` shows it, "
+                        "`stop` ends it."
+                    )
+                    return
+                self._console.print(render("stop", self._device_layer.stop()))
+            else:
+                self._console.print(render_outcome(outcome, self._page_url))
+                return
+
+    def _watch(self, item: Item) -> Outcome:
+        with progress_bar(self._console) as bar:
+            show = ProgressBar(bar, bar.add_task(item.name, total=None, left=""))
+            return self._queue.follow(item.item_uid, show)
+
+    def _stop_wanted(self) -> bool:
+        """Ask what Ctrl+C meant; anything but a clear "s" leaves the microscope running."""
+        try:
+            with patch_stdout(raw=True):
+                answer = self._question.prompt(QUESTION)
+        except (KeyboardInterrupt, EOFError):
+            return False
+        return answer.strip().lower() in {"s", "stop"}
+
+
+class CatalogueCompleter(Completer):
+    """Completes from the catalogue last read, without asking the device layer per key.
+
+    Attributes
+    ----------
+    plans, devices : dict
+        By name; empty until the device layer has answered.
+    """
+
+    def __init__(self) -> None:
+        self.plans: dict[str, Plan] = {}
+        self.devices: dict[str, Device] = {}
+
+    def get_completions(
+        self,
+        document: Document,
+        complete_event: CompleteEvent,  # noqa: ARG002 (the base class has it)
+    ) -> Iterable[Completion]:
+        """Yield what may end the word before the cursor."""
+        for suggestion in suggest(document.text_before_cursor, self.plans, self.devices):
+            yield Completion(
+                suggestion.text, -suggestion.replaces, display_meta=suggestion.help or None
+            )
+
+
+def progress_bar(console: Console) -> Progress:
+    """Return the bar that shows a plan: its name, how far it is, how long it takes yet."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[left]}"),
+        console=console,
+        transient=True,
+    )
+
+
+class ProgressBar:
+    """Moves the bar as the device layer tells."""
+
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        self._bar = bar
+        self._task = task
+
+    def __call__(self, progress: PlanProgress) -> None:
+        """Show this progress."""
+        changes: dict[str, Any] = {}
+        if progress.fraction is not None:
+            changes |= {"total": 1.0, "completed": progress.fraction}
+        if progress.seconds_left is not None:
+            changes["left"] = f"{progress.seconds_left:.0f} s left"
+        self._bar.update(self._task, **changes)

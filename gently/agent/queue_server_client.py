@@ -1,0 +1,121 @@
+"""The copilot's verbs over the device layer: run a plan and tell how it ended; ask a question."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import JsonValue, ValidationError
+
+from gently.agent.commands import BUILTINS, BuiltinCommand, PlanCommand
+from gently.client import DeviceLayerClient, Item, ItemState, Progress, Status, Volume
+
+VOLUMES_SHOWN: Final = 20
+
+
+@dataclass(frozen=True)
+class Completed:
+    """The plan ran to its end."""
+
+    item: Item
+    value: JsonValue
+
+    @property
+    def volume(self) -> Volume | None:
+        """The volume that the plan returned, if it returned one."""
+        try:
+            return Volume.model_validate(self.value)
+        except ValidationError:
+            return None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The plan ended with an error."""
+
+    item: Item
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Somebody ended the plan early, or took it out of the queue.
+
+    Attributes
+    ----------
+    how : str
+        "stopped", "aborted", "halted" or "cancelled".
+    """
+
+    item: Item
+    how: str
+    reason: str
+
+
+Outcome = Completed | Failed | Ended
+
+
+class QueueServerClient:
+    """Runs plans on the device layer and follows them; answers the builtin commands.
+
+    Every method may raise a `ClientError`.
+    """
+
+    def __init__(self, device_layer: DeviceLayerClient) -> None:
+        self._device_layer = device_layer
+
+    def submit(self, command: PlanCommand) -> Item:
+        """Have a plan run now; returns as soon as it is accepted."""
+        return self._device_layer.execute(command.name, **command.kwargs)
+
+    def follow(
+        self, item_uid: str, on_progress: Callable[[Progress], None] | None = None
+    ) -> Outcome:
+        """Block until the plan has ended, telling its progress, and return how."""
+        return _outcome(self._device_layer.wait(item_uid, on_progress))
+
+    def ask(self, command: BuiltinCommand) -> Any:
+        """Carry out a builtin command and return what is to be shown: replies, or None."""
+        return _ANSWERS[command.name](self._device_layer, command.argument)
+
+
+def _outcome(state: ItemState) -> Outcome:
+    result = state.result
+    reason = result.msg if result is not None else ""
+    match state.state:
+        case "completed":
+            return Completed(state.item, None if result is None else result.return_value)
+        case "failed":
+            return Failed(state.item, reason or "the device layer gave no reason; its log has it")
+        case how:
+            return Ended(state.item, how, reason)
+
+
+def _help(device_layer: DeviceLayerClient, about: str | None) -> Mapping[str, Any]:
+    everything = {**BUILTINS, **device_layer.plans()}
+    return everything if about is None else {about: everything[about]}
+
+
+def _pause(device_layer: DeviceLayerClient, _: str | None) -> Status:
+    device_layer.pause()
+    return device_layer.status()
+
+
+def _resume(device_layer: DeviceLayerClient, _: str | None) -> Status:
+    device_layer.resume()
+    return device_layer.status()
+
+
+_ANSWERS: Final[Mapping[str, Callable[[DeviceLayerClient, str | None], Any]]] = {
+    "help": _help,
+    "plans": lambda device_layer, _: device_layer.plans(),
+    "devices": lambda device_layer, _: device_layer.devices(),
+    "read": lambda device_layer, name: device_layer.read_device(str(name)),
+    "status": lambda device_layer, _: device_layer.status(),
+    "volumes": lambda device_layer, _: device_layer.volumes(limit=VOLUMES_SHOWN),
+    "stop": lambda device_layer, _: device_layer.stop(),
+    "pause": _pause,
+    "resume": _resume,
+    "queue": lambda device_layer, _: device_layer.queue(),
+    "history": lambda device_layer, _: device_layer.history(),
+    "quit": lambda _device_layer, _: None,
+}

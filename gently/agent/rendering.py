@@ -1,0 +1,204 @@
+"""Answers of the device layer as tables and sentences for the terminal; needs `rich`."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import JsonValue
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gently.agent.commands import BUILTINS, PlanCommand, write
+from gently.agent.parameters import Parameter
+from gently.agent.queue_server_client import Completed, Ended, Failed, Outcome
+from gently.client import (
+    Device,
+    DeviceReading,
+    HistoryItem,
+    Item,
+    Plan,
+    Queue,
+    Status,
+    StopReport,
+    Volume,
+)
+
+
+def render(verb: str, answer: Any) -> RenderableType:
+    """Return the answer to a builtin command as it is shown."""
+    return _RENDERERS[verb](answer)
+
+
+def render_outcome(outcome: Outcome, page_url: str | None) -> RenderableType:
+    """Return how a plan ended; a volume with its page, if there is one."""
+    match outcome:
+        case Failed(item, reason):
+            return Text(f"{item.name} failed: {reason}", style="red")
+        case Ended(item, how, reason):
+            return Text(f"{item.name} was {how}{f': {reason}' if reason else ''}", style="yellow")
+        case Completed(item, value) if outcome.volume is None:
+            return Text(
+                f"{item.name} is done{'' if value is None else f': {value}'}", style="green"
+            )
+        case Completed(item):
+            rows = _facts(outcome.volume, page_url)
+            return Group(Text(f"{item.name} is done", style="green"), rows)
+
+
+def _facts(volume: Volume | None, page_url: str | None) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    if volume is not None:
+        shape = " × ".join(map(str, volume.shape))
+        table.add_row("uid", Text(volume.uid, style="bold"))
+        table.add_row("pixels", f"{shape} {volume.dtype}")
+        table.add_row("file", _unbroken(str(volume.path)))
+        if page_url is not None:
+            table.add_row("page", _unbroken(f"{page_url}#{volume.uid}"))
+    return table
+
+
+def _help(answer: Mapping[str, Any]) -> RenderableType:
+    plans = {name: entry for name, entry in answer.items() if isinstance(entry, Plan)}
+    if len(answer) == 1:
+        return _plan(*plans.values()) if plans else BUILTINS[next(iter(answer))].help
+    table = Table.grid(padding=(0, 2))
+    for name, verb in BUILTINS.items():
+        argument = "" if verb.argument == "none" else f" {verb.argument}"
+        optional = argument if verb.required or not argument else f" [{argument.strip()}]"
+        table.add_row(Text(f"{name}{optional}", style="bold"), Text(verb.help))
+    return Group(table, Text(), _plans(plans))
+
+
+def _plans(plans: Mapping[str, Plan]) -> RenderableType:
+    table = Table("plan", "what it does", "parameters", box=None)
+    for plan in plans.values():
+        parameters = Parameter.all_of(plan.json_schema).values()
+        names = " ".join(p.name if p.required else f"[{p.name}]" for p in parameters)
+        table.add_row(Text(plan.name, style="bold"), Text(plan.description), Text(names))
+    return table
+
+
+def _plan(plan: Plan) -> RenderableType:
+    table = Table("parameter", "what it may be", "default", "", box=None)
+    for parameter in Parameter.all_of(plan.json_schema).values():
+        default = "(required)" if parameter.required else parameter.write(parameter.default)
+        table.add_row(
+            Text(parameter.name, style="bold"),
+            Text(parameter.wanted()),
+            Text(default),
+            Text(parameter.description),
+        )
+    return Group(Text(f"{plan.name}: {plan.description}"), table)
+
+
+def _devices(devices: Mapping[str, Device]) -> RenderableType:
+    table = Table("device", "class", "can be", box=None)
+    for device in devices.values():
+        abilities = {
+            "read": device.is_readable,
+            "moved": device.is_movable,
+            "flown": device.is_flyable,
+        }
+        can = ", ".join(verb for verb, able in abilities.items() if able)
+        table.add_row(Text(device.name, style="bold"), Text(device.classname), Text(can))
+    return table
+
+
+def _reading(reading: DeviceReading) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    for name, one in reading.readings.items():
+        age = "" if one.age_s is None else f"{one.age_s:.1f} s ago"
+        value = f"{one.value} {one.units or ''}"
+        table.add_row(Text(name, style="bold"), Text(value), Text(age, style="dim"))
+    if reading.stale:
+        return Group(table, Text("stale: the hardware has not confirmed this", style="yellow"))
+    return table
+
+
+def _status(status: Status) -> RenderableType:
+    runs = f", item {status.running_item_uid}" if status.running_item_uid else ""
+    engine = f", RunEngine {status.re_state}" if status.re_state else ""
+    return Text(
+        f"{status.manager_state}{engine}{runs}; "
+        f"{status.items_in_queue} waiting, {status.items_in_history} ended"
+    )
+
+
+def _volumes(volumes: list[Volume]) -> RenderableType:
+    if not volumes:
+        return Text("no volumes yet")
+    table = Table("uid", "pixels", "session", box=None)
+    for volume in volumes:
+        shape = " × ".join(map(str, volume.shape))
+        table.add_row(
+            _unbroken(volume.uid), Text(f"{shape} {volume.dtype}"), Text(volume.session_id)
+        )
+    return table
+
+
+def _stop(report: StopReport) -> RenderableType:
+    lines = [
+        Text("everything stopped", style="green")
+        if report.success
+        else Text("NOT everything stopped; look at the microscope", style="bold red")
+    ]
+    for name, device in report.devices.items():
+        state = (
+            "stopped" if device.stopped else f"did NOT stop: {device.error or 'no reason given'}"
+        )
+        readings = ", ".join(f"{key} {value}" for key, value in device.readings.items())
+        lines.append(Text(f"  {name} {state}{f' ({readings})' if readings else ''}"))
+    if report.item is not None:
+        lines.append(Text(f"  {report.item.name} ended, item {report.item.item_uid}"))
+    return Group(*lines)
+
+
+def _queue(queue: Queue) -> RenderableType:
+    running = [] if queue.running_item is None else [("runs", queue.running_item)]
+    rows = running + [("waits", item) for item in queue.items]
+    if not rows:
+        return Text("nothing runs and nothing waits")
+    table = Table.grid(padding=(0, 2))
+    for state, item in rows:
+        table.add_row(Text(state), Text(_line(item)), _unbroken(item.item_uid))
+    return table
+
+
+def _history(items: list[HistoryItem]) -> RenderableType:
+    if not items:
+        return Text("nothing has ended yet")
+    table = Table.grid(padding=(0, 2))
+    for item in items:
+        end = item.result.time_stop
+        when = "" if end is None else f"{datetime.fromtimestamp(end).astimezone():%H:%M:%S}"
+        how = Text(item.result.exit_status)
+        table.add_row(when, how, Text(_line(item)), Text(item.result.msg, style="dim"))
+    return table
+
+
+def _line(item: Item) -> str:
+    """Return the item as it could be typed; its plan may be gone from the catalogue."""
+    properties: dict[str, JsonValue] = {name: {} for name in item.kwargs}
+    plan = Plan(name=item.name, schema={"properties": properties})
+    return write(PlanCommand(item.name, item.kwargs), {item.name: plan})
+
+
+def _unbroken(text: str) -> Text:
+    """Return text that no table cuts: it is copied by mouse."""
+    return Text(text, no_wrap=True, overflow="fold")
+
+
+_RENDERERS: Final[Mapping[str, Callable[[Any], RenderableType]]] = {
+    "help": _help,
+    "plans": _plans,
+    "devices": _devices,
+    "read": _reading,
+    "status": _status,
+    "volumes": _volumes,
+    "stop": _stop,
+    "pause": _status,
+    "resume": _status,
+    "queue": _queue,
+    "history": _history,
+}

@@ -1,0 +1,156 @@
+"""One command without a terminal: for a shell, a script, a cron job.
+
+What a program wants goes to standard output, as one line of JSON: the value that the plan
+returned (for a volume `{"uid": …, "path": …, "shape": …, "dtype": …, "session_id": …}`), or
+the answer to a builtin command. What a person wants goes to standard error: progress, the
+uid, refusals with their remedy. The exit code tells what became of it.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from enum import IntEnum
+from typing import TextIO
+
+from pydantic_core import to_jsonable_python
+
+from gently.agent.commands import (
+    BuiltinCommand,
+    Command,
+    CommandError,
+    PlanCommand,
+    needs_catalogue,
+    parse,
+)
+from gently.agent.image_manager import ImageManager
+from gently.agent.queue_server_client import Completed, Ended, Failed, QueueServerClient
+from gently.client import ClientError, DeviceLayerClient, DeviceLayerUnreachable, Item, Progress
+from gently.core.data_store import DataStoreError
+from storage import StorageError
+
+
+class Exit(IntEnum):
+    """What the exit code of `launch_copilot.py` means."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    INTERRUPTED = 130
+
+
+class OneCommand:
+    """Runs one command line against the device layer.
+
+    Parameters
+    ----------
+    device_layer : DeviceLayerClient
+        Where it runs.
+    open_images : callable
+        Makes the image manager; called only once there is a volume to register.
+    out, err : text streams
+        For programs, and for people.
+    """
+
+    def __init__(
+        self,
+        device_layer: DeviceLayerClient,
+        open_images: Callable[[], ImageManager],
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+    ) -> None:
+        self._device_layer = device_layer
+        self._queue = QueueServerClient(device_layer)
+        self._open_images = open_images
+        self._out = out or sys.stdout
+        self._err = err or sys.stderr
+
+    def run(self, line: str) -> Exit:
+        """Run the command to its end; the first Ctrl+C leaves a plan running."""
+        try:
+            return self._run(line)
+        except CommandError as error:
+            self._say(str(error))
+            return Exit.USAGE
+        except DeviceLayerUnreachable as error:
+            self._say(str(error))
+            return Exit.UNREACHABLE
+        except ClientError as error:
+            self._say(str(error))
+            return Exit.FAILED
+        except KeyboardInterrupt:
+            self._say("interrupted; `--run status` tells whether a plan runs")
+            return Exit.INTERRUPTED
+
+    def _run(self, line: str) -> Exit:
+        match self._parse(line):
+            case BuiltinCommand() as builtin:
+                answer = self._queue.ask(builtin)
+                self._answer(answer)
+                return Exit.FAILED if getattr(answer, "success", True) is False else Exit.DONE
+            case PlanCommand() as plan:
+                return self._follow(self._queue.submit(plan))
+
+    def _parse(self, line: str) -> Command:
+        plans = self._device_layer.plans() if needs_catalogue(line) else {}
+        command = parse(line, plans)
+        if command is None:
+            raise CommandError("--run needs a command, like --run status; --run help lists them")
+        return command
+
+    def _follow(self, item: Item) -> Exit:
+        self._say(f"{item.name}: item {item.item_uid}")
+        try:
+            outcome = self._queue.follow(item.item_uid, _EachTenth(item.name, self._say))
+        except KeyboardInterrupt:
+            self._say(
+                f"interrupted: {item.name} goes on as item {item.item_uid}. "
+                "Stop it with: python launch_copilot.py --run stop"
+            )
+            return Exit.INTERRUPTED
+        match outcome:
+            case Completed():
+                self._completed(outcome)
+                return Exit.DONE
+            case Failed(reason=reason):
+                self._say(f"{item.name} failed: {reason}")
+            case Ended(how=how, reason=reason):
+                self._say(f"{item.name} was {how}{f': {reason}' if reason else ''}")
+        return Exit.FAILED
+
+    def _completed(self, outcome: Completed) -> None:
+        if (volume := outcome.volume) is not None:
+            self._say(f"uid {volume.uid}: {volume.shape} {volume.dtype} in {volume.path}")
+            self._register(volume.uid)
+        self._answer(outcome.value)
+
+    def _register(self, uid: str) -> None:
+        try:
+            self._open_images().register(uid)
+        except (DataStoreError, StorageError, OSError) as error:
+            # The volume is there all the same: a copilot that sees the folder catches up.
+            self._say(f"the volume is published but not registered: {error}")
+
+    def _answer(self, answer: object) -> None:
+        print(json.dumps(to_jsonable_python(answer, by_alias=True)), file=self._out, flush=True)
+
+    def _say(self, sentence: str) -> None:
+        print(sentence, file=self._err, flush=True)
+
+
+class _EachTenth:
+    """Says the progress whenever another tenth is done."""
+
+    def __init__(self, name: str, say: Callable[[str], None]) -> None:
+        self._name = name
+        self._say = say
+        self._tenths = 0
+
+    def __call__(self, progress: Progress) -> None:
+        tenths = int(10 * (progress.fraction or 0))
+        if tenths > self._tenths:
+            self._tenths = tenths
+            left = progress.seconds_left
+            self._say(
+                f"{self._name}: {10 * tenths} %{f', {left:.0f} s left' if left is not None else ''}"
+            )

@@ -1,0 +1,196 @@
+"""What the device layer answers over HTTP, as frozen values.
+
+A reply may carry more keys than are named here: a newer device layer adds keys, and
+a client that reads these keeps working.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+ItemPhase = Literal[
+    "queued",
+    "running",
+    "paused",
+    "completed",
+    "failed",
+    "aborted",
+    "stopped",
+    "halted",
+    "cancelled",
+]
+FINISHED: Final = frozenset(
+    {"completed", "failed", "aborted", "stopped", "halted", "cancelled"},
+)
+
+
+class Reply(BaseModel):
+    """A part of an answer: immutable, and indifferent to keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class FieldError(Reply):
+    """What is wrong with one field of a request."""
+
+    field: str
+    message: str
+
+
+class Status(Reply):
+    """What the plan manager and the RunEngine are doing."""
+
+    manager_state: str
+    re_state: str | None = None
+    worker_environment_state: str | None = None
+    items_in_queue: int = 0
+    items_in_history: int = 0
+    running_item_uid: str | None = None
+    queue_stop_pending: bool = False
+    msg: str = ""
+
+
+class Plan(Reply):
+    """One entry of the plan catalogue."""
+
+    name: str
+    description: str = ""
+    json_schema: Mapping[str, JsonValue] = Field(alias="schema")
+    """JSON Schema (draft 2020-12) of the plan's keyword arguments."""
+
+
+class Device(Reply):
+    """One device of the instrument, as the plans see it."""
+
+    name: str
+    classname: str = ""
+    is_readable: bool = False
+    is_movable: bool = False
+    is_flyable: bool = False
+
+
+class Item(Reply):
+    """A request to run a plan."""
+
+    item_uid: str
+    name: str
+    kwargs: Mapping[str, JsonValue] = {}
+    meta: Mapping[str, JsonValue] = {}
+
+
+class Result(Reply):
+    """How an item ended, and what its plan returned."""
+
+    exit_status: str
+    run_uids: tuple[str, ...] = ()
+    time_start: float | None = None
+    time_stop: float | None = None
+    msg: str = ""
+    return_value: JsonValue = None
+
+
+class HistoryItem(Item):
+    """A request that has ended."""
+
+    result: Result
+
+
+class Queue(Reply):
+    """The requests that wait, in their order, and the one that runs."""
+
+    items: tuple[Item, ...] = ()
+    running_item: Item | None = None
+
+
+class Progress(Reply):
+    """How far the running plan has come."""
+
+    name: str = ""
+    fraction: float | None = None
+    current: float | None = None
+    target: float | None = None
+    unit: str | None = None
+    seconds_left: float | None = None
+
+
+class ItemState(Reply):
+    """Where one request stands."""
+
+    item: Item
+    state: ItemPhase
+    progress: Progress | None = None
+    result: Result | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.state in FINISHED
+
+
+class Volume(BaseModel):
+    """A published volume: never its pixels, only where they are and what they are of."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    uid: str
+    path: Path
+    shape: tuple[int, ...]
+    dtype: str
+    session_id: str
+
+    def metadata(self) -> dict[str, JsonValue]:
+        """All that the device layer told about the volume, ready for JSON."""
+        return self.model_dump(mode="json")
+
+
+class Reading(Reply):
+    """One value read back from the hardware."""
+
+    value: JsonValue
+    units: str | None = None
+    timestamp: float | None = None
+    age_s: float | None = None
+
+
+class DeviceReading(Reply):
+    """All values of one device; stale when the hardware has not confirmed them of late."""
+
+    name: str
+    readings: Mapping[str, Reading]
+    stale: bool = False
+
+
+class StoppedDevice(Reply):
+    """What one device answered to the stop, and what was read back from it."""
+
+    stopped: bool
+    readings: Mapping[str, JsonValue] = {}
+    error: str | None = None
+
+
+class StopReport(Reply):
+    """The state that a stop left the microscope in."""
+
+    success: bool
+    devices: Mapping[str, StoppedDevice] = {}
+    item: Item | None = None
+
+
+class ServerSettings(Reply):
+    """Where the device layer writes, and which instrument it drives."""
+
+    storage: Path
+    instrument: str
+    session_id: str
+    version: str = ""
+
+
+class Event(Reply):
+    """One message of the event stream; `data` is the whole of it."""
+
+    seq: int
+    kind: str
+    item_uid: str | None = None
+    data: Mapping[str, JsonValue]

@@ -1,0 +1,26 @@
+"""A store with one embryo, and the application that shows it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from gently.visualization import VolumeFeed, create_app
+from storage import VolumeStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> VolumeStore:
+    return VolumeStore(tmp_path)
+
+
+@pytest.fixture
+def feed() -> VolumeFeed:
+    return VolumeFeed()
+
+
+@pytest.fixture
+def client(store: VolumeStore, feed: VolumeFeed) -> Iterator[TestClient]:
+    with TestClient(create_app(store, feed), base_url="http://127.0.0.1") as client:
+        yield client
