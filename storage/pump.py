@@ -14,7 +14,7 @@ from storage.disk import ALIGNMENT
 from storage.errors import WriteFailedError
 
 Frame = npt.NDArray[np.generic]
-DEPTH: Final = 8
+DEPTH: Final = 6
 # While one thread hashes its frame, the other keeps the disk busy.
 _THREADS: Final = 2
 
@@ -40,7 +40,6 @@ class FramePump:
         self._sink = sink
         self._free = _buffers(shape, dtype)
         self._full: deque[tuple[int, Frame]] = deque()
-        self._busy = 0
         self._closed = False
         self._changed = threading.Condition()
         self._failed: tuple[int, BaseException] | None = None
@@ -73,7 +72,7 @@ class FramePump:
     def drain(self) -> None:
         """Wait until every frame is written, and end the threads."""
         with self._changed:
-            self._changed.wait_for(lambda: self._failed or not (self._full or self._busy))
+            self._changed.wait_for(lambda: self._failed or self._closed or self._all_back())
         self.close()
         self._raise_failure()
 
@@ -86,6 +85,9 @@ class FramePump:
         for thread in self._threads:
             thread.join()
         self._free.clear()
+
+    def _all_back(self) -> bool:
+        return len(self._free) == DEPTH
 
     def _wait_for_buffer(self) -> None:
         began = time.perf_counter()
@@ -105,14 +107,12 @@ class FramePump:
                 if self._closed or self._failed:
                     return
                 index, buffer = self._full.popleft()
-                self._busy += 1
             try:
                 self._sink(index, buffer)
             except BaseException as error:  # noqa: BLE001 - top of a thread: told to the caller
                 with self._changed:
                     self._failed = self._failed or (index, error)
             with self._changed:
-                self._busy -= 1
                 self._free.append(buffer)
                 self._changed.notify_all()
 
