@@ -61,6 +61,22 @@ class HardwareDevice(Device):  # type: ignore[misc]
         """Return what was read last, without asking the hardware; empty if nothing ever was."""
         return self._last
 
+    def readback(self) -> dict[str, Reading]:
+        """Read the hardware now; as `read`, with the units of each value."""
+        self.read()
+        return self.last_readback()
+
+    def last_readback(self) -> dict[str, Reading]:
+        """Return what was read last with its units; empty if nothing ever was."""
+        keys = self.describe()
+        return {
+            key: {**reading, "units": keys[key].get("units", "")}
+            for key, reading in self._last.items()
+        }
+
+    def check_safe(self) -> None:
+        """Raise `DeviceError` if the hardware is not in its safe state after a `stop`."""
+
     @abstractmethod
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the data key of each reading, with its units. Never asks the hardware."""

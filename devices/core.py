@@ -104,6 +104,7 @@ class Core:
         self._mmc = UniMMCore(mm_path=folder, adapter_paths=[folder])
         self._latched = threading.Event()
         self._stops: Counter[str] = Counter()
+        self._pauses: Counter[str] = Counter()
         try:
             self._load(config, folder, buffer_mb)
         except BaseException:
@@ -182,6 +183,10 @@ class Core:
     def shutter_open(self, label: str) -> bool:
         """Read a shutter back."""
         return bool(self.ask(label, lambda mmc: mmc.getShutterOpen(label)))
+
+    def is_busy(self, label: str) -> bool:
+        """Ask a device whether it is still doing what it was told last."""
+        return bool(self.ask(label, lambda mmc: mmc.deviceBusy(label)))
 
     def exposure_ms(self, label: str) -> float:
         """Read a camera's exposure back, in ms."""
@@ -275,6 +280,7 @@ class Core:
         is_safe: bool = False,
     ) -> Future[None]:
         asked_at = self._stops[label]
+        paused_at = self._pauses[label]
 
         def stopped() -> bool:
             return not is_safe and (self._latched.is_set() or self._stops[label] != asked_at)
@@ -290,7 +296,8 @@ class Core:
                 raise StoppedError(f"{label} was stopped on its way")
             if self._translated(label, lambda mmc: mmc.deviceBusy(label)):
                 return False
-            self._translated(label, arrived)
+            if self._pauses[label] == paused_at:
+                self._translated(label, arrived)
             return True
 
         return self._worker.watch(f"the motion of {label}", start, finished, timeout_s)
@@ -308,12 +315,19 @@ class Core:
         """Allow motions again."""
         self._latched.clear()
 
-    def halt_motion(self, label: str) -> None:
+    def halt_motion(self, label: str, *, is_pause: bool = False) -> None:
         """Stop a stage at once, on the caller's thread, past the queue.
 
         May block if the adapter is stuck in another call: give it a thread of its own.
+
+        Parameters
+        ----------
+        label
+            The stage.
+        is_pause
+            End the motion under way without an error, because it will be asked for again.
         """
-        self._stops[label] += 1
+        (self._pauses if is_pause else self._stops)[label] += 1
         self._translated(label, lambda mmc: mmc.stop(label))
 
     def close_shutter(self, label: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -80,8 +81,8 @@ class AcquiredVolume(Protocol):
         """Its name, 32 hexadecimal characters."""
 
     @property
-    def folder_uri(self) -> str:
-        """The folder of its file, as a ``file://`` URI with a trailing slash."""
+    def path(self) -> Path:
+        """Its file."""
 
     def metadata(self) -> dict[str, Any]:
         """Return what may be told about it over HTTP."""

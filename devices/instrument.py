@@ -325,7 +325,7 @@ class Instrument:
 
 
 def _shown(value: object) -> str:
-    return f"{value:.1f}" if isinstance(value, float) else str(value)
+    return f"{value + 0.0:.1f}" if isinstance(value, float) else str(value)  # no "-0.0"
 
 
 class _Builder:

@@ -23,6 +23,7 @@ __all__ = ["LightSheet", "VolumeStatus"]
 
 LOGGER = logging.getLogger(__name__)
 _PROGRESS_S = 0.1
+_PAUSE_S = 2.0
 Slicing = Literal["stepped", "sequenced"]
 Slices = Generator[tuple[NDArray[Any], float, float]]
 """Of (pixels, seconds since the first, z in µm)."""
@@ -34,6 +35,7 @@ class VolumeStatus(DeviceStatus):  # type: ignore[misc]
     def __init__(self, device: HardwareDevice, frames: int) -> None:
         super().__init__(device)
         self._frames = frames
+        self.is_given_up = False
         self._watchers: list[Callable[..., None]] = []
         self._started = self._told = time.monotonic()
 
@@ -97,6 +99,7 @@ class LightSheet(HardwareDevice):
         open_sink: OpenSink,
     ) -> None:
         super().__init__(name, core=core, label=camera.label)
+        self.limits = camera.limits
         self._camera = camera
         self._drive = slice_drive
         self._shutter = shutter
@@ -106,6 +109,7 @@ class LightSheet(HardwareDevice):
         self._request: VolumeRequest | None = None
         self._cancelled = threading.Event()
         self._thread: threading.Thread | None = None
+        self._under_way: VolumeStatus | None = None
         self._documents: list[tuple[str, dict[str, Any]]] = []
         self._shape: tuple[int, ...] = ()
         self._dtype = ""
@@ -148,7 +152,7 @@ class LightSheet(HardwareDevice):
             raise AcquisitionError(f"{self.name} was triggered before it was prepared")
         if self._thread is not None and self._thread.is_alive():
             raise AcquisitionError(f"{self.name} is still taking a volume")
-        status = VolumeStatus(self, self._request.num_slices)
+        self._under_way = status = VolumeStatus(self, self._request.num_slices)
         self._cancelled = threading.Event()
         self.published = None
         self._thread = threading.Thread(
@@ -161,6 +165,7 @@ class LightSheet(HardwareDevice):
         """Return the data keys: the volume, outside of the documents, and its uid."""
         return {
             f"{self.name}_uid": self._key("", "string"),
+            f"{self.name}_exposure": self._key("ms"),
             self.name: {
                 "source": f"mmcore://{self.label}",
                 "dtype": "array",
@@ -183,9 +188,11 @@ class LightSheet(HardwareDevice):
 
     def pause(self) -> None:
         """Give up the volume under way: after a pause it is taken again from its first slice."""
+        if self._under_way is not None:
+            self._under_way.is_given_up = True
         self._cancelled.set()
         if self._thread is not None:
-            self._thread.join(timeout=2)
+            self._thread.join(_PAUSE_S)
 
     def resume(self) -> None:
         """Nothing to do: the plan prepares and triggers again."""
@@ -200,7 +207,10 @@ class LightSheet(HardwareDevice):
         self._shutter.stop()
 
     def _read_hardware(self) -> Mapping[str, Any]:
-        return {f"{self.name}_uid": self.published.uid if self.published else ""}
+        return {
+            f"{self.name}_uid": self.published.uid if self.published else "",
+            f"{self.name}_exposure": self._core.exposure_ms(self.label),
+        }
 
     def _ended(self) -> DeviceStatus:
         status = DeviceStatus(self)
@@ -227,7 +237,10 @@ class LightSheet(HardwareDevice):
             self._documents += self._stream_documents(self.published, request.run_uid)
         except Exception as error:  # noqa: BLE001 - the top of a thread
             LOGGER.info("%s gave up its volume: %s", self.name, error)
-            status.set_exception(error)
+            if status.is_given_up:
+                status.set_finished()
+            else:
+                status.set_exception(error)
         else:
             status.set_finished()
 
@@ -299,7 +312,7 @@ class LightSheet(HardwareDevice):
             yield slices
         finally:
             slices.close()
-            if moves and not cancelled.is_set():
+            if moves:
                 self._return_to(center_um)
 
     def _return_to(self, center_um: float) -> None:
@@ -367,7 +380,7 @@ class LightSheet(HardwareDevice):
         # an event, the literal uid in the template, the descriptor filled in by bluesky.
         resource, compose_datum = compose_stream_resource(
             mimetype="multipart/related;type=image/tiff",
-            uri=volume.folder_uri,
+            uri=f"{volume.path.parent.as_uri().replace('file:///', 'file://localhost/')}/",
             data_key=self.name,
             parameters={
                 "template": f"{volume.uid}.tif",

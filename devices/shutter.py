@@ -6,7 +6,7 @@ from ophyd.status import DeviceStatus
 
 from devices.base import HardwareDevice
 from devices.core import Core
-from devices.errors import LimitError
+from devices.errors import DeviceError, LimitError
 
 __all__ = ["Shutter"]
 
@@ -42,6 +42,14 @@ class Shutter(HardwareDevice):
     def stop(self, *, success: bool = False) -> None:  # noqa: ARG002 - bluesky's signature
         """Close it at once: the safe state of a light is off."""
         self._core.close_shutter(self.label)
+
+    def check_safe(self) -> None:
+        """Raise `DeviceError` if it reads back as open."""
+        if self._core.shutter_open(self.label):
+            raise DeviceError(
+                f"{self.name} is still open after it was told to close. "
+                "Switch the light off by hand."
+            )
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the data key of the state."""

@@ -1,5 +1,6 @@
 """Devices that move: the XY stage, and the drives along the optical axis."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -7,10 +8,13 @@ from ophyd.status import DeviceStatus
 
 from devices.base import HardwareDevice
 from devices.core import Core
-from devices.errors import LimitError
+from devices.errors import DeviceError, LimitError
 from devices.limits import Limits
 
 __all__ = ["FocusDrive", "Stage", "XYStage"]
+
+_REST_S = 1.0
+_POLL_S = 0.01
 
 
 class Stage(HardwareDevice):
@@ -18,9 +22,26 @@ class Stage(HardwareDevice):
 
     limits: Mapping[str, Limits]
 
-    def stop(self, *, success: bool = False) -> None:  # noqa: ARG002 - bluesky's signature
-        """Stop at once."""
-        self._core.halt_motion(self.label)
+    def stop(self, *, success: bool = False) -> None:
+        """Stop at once.
+
+        Parameters
+        ----------
+        success
+            Bluesky's word for a pause: the motion's status ends well, to be asked for again.
+        """
+        self._core.halt_motion(self.label, is_pause=success)
+
+    def check_safe(self) -> None:
+        """Raise `DeviceError` if it still moves, after a moment to come to rest."""
+        deadline = time.monotonic() + _REST_S
+        while self._core.is_busy(self.label):
+            if time.monotonic() > deadline:
+                raise DeviceError(
+                    f"{self.name} still moves {_REST_S:g} s after it was told to stop. "
+                    "Use the emergency switch of its controller."
+                )
+            time.sleep(_POLL_S)
 
 
 class XYStage(Stage):

@@ -7,7 +7,7 @@ import bluesky.preprocessors as bpp
 from bluesky.utils import MsgGenerator
 from pydantic import Field
 
-from devices import Camera, LightSheet, Stage, VolumeRequest
+from devices import LightSheet, Stage, VolumeRequest
 from plans.parameters import ExposureMs, all_devices, inject
 
 __all__ = ["acquire_volume", "snap"]
@@ -32,7 +32,6 @@ def acquire_volume(
         ),
     ] = None,
     light_sheet: LightSheet = inject("light_sheet"),
-    camera: Camera = inject("camera"),
     stages: list[Stage] = all_devices(),
 ) -> MsgGenerator[dict[str, Any]]:
     """Take one volume and publish it.
@@ -55,7 +54,7 @@ def acquire_volume(
             run_uid=run_uid or "",
         )
         yield from bps.prepare(light_sheet, request, wait=True)
-        yield from bps.trigger_and_read([light_sheet, camera, *stages])
+        yield from bps.trigger_and_read([light_sheet, *stages])
         yield from bps.close_run()
         return light_sheet.published.metadata() if light_sheet.published else {}
 
@@ -65,7 +64,6 @@ def acquire_volume(
 def snap(
     exposure_ms: ExposureMs = 10.0,
     light_sheet: LightSheet = inject("light_sheet"),
-    camera: Camera = inject("camera"),
     stages: list[Stage] = all_devices(),
 ) -> MsgGenerator[dict[str, Any]]:
     """Take one frame where the microscope is, and publish it as a volume of one slice.
@@ -81,7 +79,6 @@ def snap(
             exposure_ms=exposure_ms,
             step_um=0.0,
             light_sheet=light_sheet,
-            camera=camera,
             stages=stages,
         )
     )

@@ -45,5 +45,7 @@ def all_devices() -> Any:
 
 
 ExposureMs = Annotated[
-    float, AxisOf("camera", "exposure_ms"), Field(description="Exposure of each frame, in ms.")
+    float,
+    AxisOf("light_sheet", "exposure_ms"),
+    Field(description="Exposure of each frame, in ms."),
 ]

@@ -10,6 +10,8 @@ import mmap
 import os
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Final, Protocol
@@ -18,6 +20,7 @@ from storage.errors import StorageFullError
 
 ALIGNMENT: Final = 4096
 _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_OFFERED: Final = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 # Bytes that may be on their way through the page cache before the oldest are dropped from it.
 _BEHIND_BYTES: Final = 64 << 20
 
@@ -116,29 +119,41 @@ def open_slots(path: Path, first_slot: int, slot_bytes: int) -> SlotFile:
         try:
             return DirectFile(path, first_slot)
         except OSError as error:
-            if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+            if error.errno not in _NOT_OFFERED:
                 raise
     if hasattr(os, "pwrite") and hasattr(os, "posix_fadvise"):
         return WriteBehindFile(path)
     return PlainFile(path)
 
 
-def reserve(path: Path, size: int) -> None:
-    """Make `path` `size` bytes long and own the space; raises StorageFullError."""
-    free = shutil.disk_usage(path.parent).free
+@contextmanager
+def room_for(folder: Path, size: int) -> Iterator[None]:
+    """Guard the making of a file: a full disk, quota or size limit becomes StorageFullError."""
+    free = shutil.disk_usage(folder).free
     if free < size:
-        raise StorageFullError(path.parent, size, free)
+        raise StorageFullError(folder, size, free)
     try:
-        with path.open("r+b") as file:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
-            else:
-                # NTFS gives a file that is not sparse its clusters here; APFS only its length.
-                file.truncate(size)
+        yield
     except OSError as error:
         if error.errno in _NO_ROOM:
-            raise StorageFullError(path.parent, size, free) from error
+            raise StorageFullError(folder, size, free) from error
         raise
+
+
+def reserve(path: Path) -> None:
+    """Own the space of all holes in a file, so that no later write finds the disk full."""
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno not in _NOT_OFFERED:
+                    raise
+            else:
+                return
+        # NTFS gives a file that is not sparse its clusters here; others only a length.
+        file.truncate(size)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """One device layer per storage folder."""
 
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -10,8 +9,6 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from storage.errors import StoreLockedError
-
-LOGGER = logging.getLogger(__name__)
 
 
 class StoreLock:

@@ -154,8 +154,7 @@ def _image(spec: VolumeSpec, created: datetime) -> model.Image:
         physical_size_x_unit=model.UnitsLength.MICROMETER,
         physical_size_y=spec.pixel_size_um,
         physical_size_y_unit=model.UnitsLength.MICROMETER,
-        physical_size_z=spec.step_um or None,
-        physical_size_z_unit=model.UnitsLength.MICROMETER,
+        **_step(spec),
         channels=[
             model.Channel(
                 id="Channel:0",
@@ -177,6 +176,16 @@ def _image(spec: VolumeSpec, created: datetime) -> model.Image:
             model.AnnotationRef(id="Annotation:1"),
         ],
     )
+
+
+def _step(spec: VolumeSpec) -> dict[str, Any]:
+    """Return the distance of the slices, or nothing where nothing moved between them."""
+    if spec.step_um == 0:
+        return {}
+    return {
+        "physical_size_z": spec.step_um,
+        "physical_size_z_unit": model.UnitsLength.MICROMETER,
+    }
 
 
 def _annotation(identifier: str, namespace: str, values: Mapping[str, str]) -> model.MapAnnotation:

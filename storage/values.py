@@ -93,7 +93,7 @@ class VolumeSpec(BaseModel):
         Anything else that JSON can say, up to 1 MiB; kept in the file.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     uid: Annotated[str, AfterValidator(_uid)]
     shape: tuple[Extent, Extent, Extent]

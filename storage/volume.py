@@ -1,6 +1,5 @@
 """A finished volume, read without loading it."""
 
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -15,10 +14,10 @@ class Volume:
     Closing drops the map; views that the caller took keep their part of it until they go.
     """
 
-    def __init__(self, record: VolumeRecord, path: Path, pixels_at: int) -> None:
+    def __init__(self, record: VolumeRecord, pixels_at: int) -> None:
         self.record = record
         self._array: np.memmap[tuple[int, ...], np.dtype[np.generic]] | None = np.memmap(
-            path,
+            record.path,
             dtype=np.dtype(record.dtype).newbyteorder("<"),
             mode="r",
             offset=pixels_at,

@@ -172,5 +172,9 @@ class VolumeWriter:
         frames = [self._frames[index] for index in range(slices)]
         self._file.seal(Written(record=record, frames=frames, digests=digests))
         self._part.replace(self._path)
-        disk.sync_folder(self._path.parent)
+        try:
+            disk.sync_folder(self._path.parent)
+        except OSError:
+            self._path.replace(self._part)  # what may not outlive a power cut is not published
+            raise
         return record

@@ -1,1 +1,1 @@
-"""The device layer's own work; `gently.core.data_store` alone is shared with the copilot."""
+"""The core: catalogue, preflight, queue, runner, events, stop, and the layer that wires them."""

@@ -1,5 +1,6 @@
 """Runs the viz server on a thread of the process that wants it."""
 
+import asyncio
 import errno
 import socket
 import threading
@@ -127,3 +128,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._feed.close()
         await super().shutdown(sockets)
+        # Who does not read keeps a connection open for what was not sent: drop it.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)

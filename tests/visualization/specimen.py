@@ -23,15 +23,21 @@ def embryo(shape: tuple[int, int, int], seed: int = 0) -> NDArray[np.uint16]:
         away = away + ((x - centre[2]) / 0.07) ** 2
         counts = counts + rng.uniform(400, 1100) * np.exp(-(away**2))
     counts = counts + rng.normal(0, 1, shape) * np.sqrt(counts) * 0.6
-    return counts.clip(0, 65535).astype(np.uint16)
+    drawn: NDArray[np.uint16] = counts.clip(0, 65535).astype(np.uint16)
+    return drawn
 
 
 def keep(store: VolumeStore, pixels: NDArray[Any], **spec: Any) -> VolumeRecord:
     """Write an array of shape (z, y, x) into the store, as an acquisition would."""
-    described = {"pixel_size_um": 0.1625, "step_um": 0.5, "exposure_ms": 5.0} | spec
-    asked = VolumeSpec(
-        **{"uid": new_uid(), "shape": pixels.shape, "dtype": str(pixels.dtype)} | described
-    )
+    described = {
+        "uid": new_uid(),
+        "shape": pixels.shape,
+        "dtype": str(pixels.dtype),
+        "pixel_size_um": 0.1625,
+        "step_um": 0.5,
+        "exposure_ms": 5.0,
+    }
+    asked = VolumeSpec.model_validate(described | spec)
     with store.create(asked) as writer:
         for index, frame in enumerate(pixels):
             where = FrameInfo(index=index, delta_t_s=0.01 * index, z_um=asked.step_um * index)

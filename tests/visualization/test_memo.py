@@ -1,4 +1,5 @@
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -8,7 +9,12 @@ from gently.visualization.memo import Memo
 
 def test_a_value_is_computed_once() -> None:
     asked: list[int] = []
-    memo = Memo(lambda key: asked.append(key) or key * 2, 4)
+
+    def double(key: int) -> int:
+        asked.append(key)
+        return key * 2
+
+    memo = Memo(double, 4)
 
     assert [memo(3), memo(3)] == [6, 6]
     assert asked == [3]
@@ -36,7 +42,7 @@ def test_threads_that_ask_at_the_same_time_share_one_computation() -> None:
 
 def test_the_value_unused_for_longest_makes_room() -> None:
     asked: list[str] = []
-    memo = Memo(lambda key: asked.append(key), 2)
+    memo = Memo(asked.append, 2)
     for key in ["a", "b", "a", "c"]:
         memo(key)
     asked.clear()
@@ -48,7 +54,7 @@ def test_the_value_unused_for_longest_makes_room() -> None:
 
 
 def test_a_failure_is_raised_and_not_remembered() -> None:
-    answers = iter([OSError("the disk is away"), "here again"])
+    answers: Iterator[str | OSError] = iter([OSError("the disk is away"), "here again"])
 
     def compute(_key: str) -> str:
         answer = next(answers)

@@ -10,6 +10,8 @@ const $ = (id) => document.getElementById(id);
 
 export class Viewer {
   #volume = null;
+  // Whether the contrast is that of the volume: before, there is no window to draw it in.
+  #ready = false;
   #z = $("z");
   #failed;
   #painters;
@@ -39,29 +41,39 @@ export class Viewer {
     const single = volume.shape[0] === 1;
     for (const id of ["z-control", "projections"]) $(id).hidden = single;
     this.#z.value = Math.floor(volume.shape[0] / 2);
+    this.#ready = false;
     this.#label();
     this.#layOut();
-    try {
-      const statistics = await api.histogram(volume.uid);
-      if (volume.uid !== this.uid) return;
-      this.#contrast.show(statistics);
-      this.#paint();
-    } catch (error) {
-      if (volume.uid === this.uid) this.#failed(error);
-    }
+    await this.#load();
   }
 
-  /** Ask once more for the pictures, after the server was away. */
+  /** Ask once more for what is shown, after the server was away. */
   refresh() {
-    if (this.#volume) this.#paint();
+    if (this.#ready) this.#paint();
+    else if (this.#volume) this.#load();
   }
 
   /** Show nothing, so that the next `show` begins anew. */
   clear() {
     this.#volume = null;
+    this.#ready = false;
+  }
+
+  async #load() {
+    const uid = this.uid;
+    try {
+      const statistics = await api.histogram(uid);
+      if (uid !== this.uid) return;
+      this.#contrast.show(statistics);
+      this.#ready = true;
+      this.#paint();
+    } catch (error) {
+      if (uid === this.uid) this.#failed(error);
+    }
   }
 
   #paint() {
+    if (!this.#ready) return;
     this.#paintSlice();
     const window = this.#contrast.window;
     for (const plane of PLANES) {
@@ -78,6 +90,7 @@ export class Viewer {
     this.#z.setAttribute("aria-valuetext", `slice ${z} of 0 to ${last}${depth}`);
     $("slice").setAttribute("aria-label", `Slice ${z}${depth}`);
     $("planes").style.setProperty("--at", `${((z + 0.5) / (last + 1)) * 100}%`);
+    if (!this.#ready) return;
     this.#painters.get("slice").paint(api.imageUrl(this.uid, { z, ...this.#contrast.window }));
   }
 

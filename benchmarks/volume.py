@@ -1,0 +1,190 @@
+"""How long a volume takes from its submission to its published and synced file.
+
+Starts the real device layer as a process, with Micro-Manager's demo camera in its fast
+mode, and acquires over HTTP. Beside it, in the same run and on the same disk:
+
+(a) raw: the same bytes written to a preallocated file, in order, and synced
+(b) camera: the camera's own time, the same number of frames into MMCore's ring, read by nobody
+
+Run: python -m benchmarks.volume [--slices 200] [--exposure-ms 0.1 10] [--runs 5] [--storage DIR]
+"""
+
+import argparse
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import mm_test_adapters
+import numpy as np
+import psutil
+from pymmcore_plus import CMMCorePlus
+
+from gently.client import DeviceLayerClient
+
+_HERE = Path(__file__).parent
+_FRAME = (2048, 2048)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The seconds of one way, over all runs."""
+
+    name: str
+    seconds: list[float]
+
+    @property
+    def median(self) -> float:
+        """The median, in seconds."""
+        return statistics.median(self.seconds)
+
+
+def main() -> None:
+    """Measure and print."""
+    options = _options()
+    with tempfile.TemporaryDirectory(dir=options.storage) as folder:
+        for exposure_ms in options.exposure_ms:
+            _measure(Path(folder), options.slices, exposure_ms, options.runs)
+
+
+def _measure(folder: Path, slices: int, exposure_ms: float, runs: int) -> None:
+    size = slices * _FRAME[0] * _FRAME[1] * 2
+    print(
+        f"\n{slices} × {_FRAME[0]} × {_FRAME[1]} uint16 = {size / 1e9:.2f} GB, "
+        f"exposure {exposure_ms:g} ms, {runs} runs"
+    )
+    camera = Measured("camera alone", [_camera(slices, exposure_ms) for _ in range(runs)])
+    raw: list[float] = []
+    ours: list[float] = []
+    with _device_layer(folder) as (client, process):
+        idle_mb = _resident_mb(process)
+        peak = _Peak(process)
+        # Taken in turn, so that a slow minute of the disk is shared.
+        for _ in range(runs):
+            raw.append(_raw(folder / "raw.bin", slices))
+            ours.append(_acquire(client, folder, slices, exposure_ms))
+        peak_mb = peak.end()
+    measured = [Measured("raw writes + fsync", raw), camera, Measured("gently", ours)]
+    for way in measured:
+        print(
+            f"  {way.name:<20} {way.median:7.3f} s  (min {min(way.seconds):.3f}, "
+            f"max {max(way.seconds):.3f}), {size / way.median / 1e9:5.2f} GB/s, "
+            f"{slices / way.median:6.1f} frames/s"
+        )
+    mine = measured[-1].median
+    print(f"  gently / raw    {mine / measured[0].median:.3f}")
+    print(f"  gently / camera {mine / camera.median:.3f}")
+    print(f"  peak memory above idle {peak_mb - idle_mb:.0f} MiB (idle {idle_mb:.0f} MiB)")
+
+
+def _camera(slices: int, exposure_ms: float) -> float:
+    """Return the time in which the camera delivers the frames into MMCore's ring, read by nobody."""
+    folder = mm_test_adapters.device_adapter_path()
+    mmc = CMMCorePlus(mm_path=folder, adapter_paths=[folder])
+    try:
+        mmc.loadSystemConfiguration(str(_HERE / "fast_demo.cfg"))
+        mmc.setExposure(exposure_ms)
+        mmc.initializeCircularBuffer()
+        began = time.perf_counter()
+        mmc.startSequenceAcquisition(slices, 0, False)  # noqa: FBT003 - overwrite the oldest
+        while mmc.isSequenceRunning():
+            time.sleep(0.0005)
+        return time.perf_counter() - began
+    finally:
+        super(CMMCorePlus, mmc).registerCallback(None)
+        mmc.unloadAllDevices()
+
+
+def _raw(path: Path, slices: int) -> float:
+    """Return the time of writing the bytes as fast as plain system calls do."""
+    frame = np.random.default_rng(0).integers(0, 65535, _FRAME, dtype=np.uint16)
+    began = time.perf_counter()
+    with path.open("wb", buffering=0) as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, slices * frame.nbytes)
+        for _ in range(slices):
+            file.write(frame.data)
+        os.fsync(file.fileno())
+    seconds = time.perf_counter() - began
+    path.unlink()
+    return seconds
+
+
+def _acquire(client: DeviceLayerClient, folder: Path, slices: int, exposure_ms: float) -> float:
+    """Return the time from the submission to the end of the item, by the one clock of both."""
+    began = time.time()
+    item = client.execute("acquire_volume", num_slices=slices, exposure_ms=exposure_ms, step_um=0)
+    ended = client.wait(item.item_uid)
+    if ended.result is None or ended.result.time_stop is None or ended.state != "completed":
+        raise SystemExit(f"the volume was not taken: {ended}")
+    for path in (folder / "volumes").iterdir():
+        path.unlink()
+    return ended.result.time_stop - began
+
+
+@contextmanager
+def _device_layer(folder: Path) -> Iterator[tuple[DeviceLayerClient, psutil.Process]]:
+    """Start the real script and give a client of it."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [sys.executable, str(_HERE.parent / "start_device_layer.py")]
+    command += ["--config", str(_HERE / "fast_demo.yml"), "--port", str(port)]
+    process = subprocess.Popen([*command, "--storage", str(folder)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if b"listening on" in line:
+                break
+        drain = threading.Thread(target=process.stdout.read, daemon=True)
+        drain.start()
+        with DeviceLayerClient(f"http://127.0.0.1:{port}") as client:
+            yield client, psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+class _Peak:
+    """Watches the resident memory of a process from a thread."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        self._process = process
+        self._ended = threading.Event()
+        self._mb = 0.0
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def end(self) -> float:
+        """Stop watching; return the highest value, in MiB."""
+        self._ended.set()
+        self._thread.join()
+        return self._mb
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.02):
+            self._mb = max(self._mb, _resident_mb(self._process))
+
+
+def _resident_mb(process: psutil.Process) -> float:
+    return float(process.memory_info().rss) / 2**20
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--slices", type=int, default=200)
+    parser.add_argument("--exposure-ms", type=float, nargs="+", default=[0.1, 10.0])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--storage", type=Path, help="where to write (default: the system's)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

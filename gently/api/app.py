@@ -1,0 +1,85 @@
+"""The application: routes as one list, errors as one table."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TypedDict
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from gently.api.dialect import dialect_routes
+from gently.api.extensions import extension_routes
+from gently.api.messages import BodyError, BodyTooLargeError, Json, RequestRefusedError
+from gently.core.device_layer import DeviceLayer
+from gently.core.errors import DeviceNotFoundError, GentlyError, ItemNotFoundError, WrongStateError
+from storage import BrokenVolumeError, InvalidUidError, VolumeNotFoundError
+
+__all__ = ["create_app"]
+
+LOGGER = logging.getLogger(__name__)
+
+# The nearest class of an error decides; what is not listed is our own fault.
+_STATUS: dict[type[Exception], int] = {
+    BodyError: 400,
+    BodyTooLargeError: 413,
+    RequestRefusedError: 422,
+    DeviceNotFoundError: 404,
+    ItemNotFoundError: 404,
+    WrongStateError: 409,
+    GentlyError: 422,
+    InvalidUidError: 422,
+    VolumeNotFoundError: 404,
+    BrokenVolumeError: 409,
+}
+
+
+class _State(TypedDict):
+    layer: DeviceLayer
+
+
+def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) -> Starlette:
+    """Return the application over a device layer.
+
+    Parameters
+    ----------
+    layer
+        Built, and closed, by the caller.
+    ready
+        Called when requests are answered.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[_State]:
+        ready()
+        yield {"layer": layer}
+
+    return Starlette(
+        routes=[*dialect_routes(), *extension_routes()],
+        exception_handlers={
+            HTTPException: _http_error,
+            Exception: _unexpected,
+            **dict.fromkeys(_STATUS, _known_error),
+        },
+        lifespan=lifespan,
+    )
+
+
+async def _known_error(_: Request, error: Exception) -> Json:
+    status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
+    answer = {"detail": str(error)}
+    if errors := getattr(error, "errors", ()):
+        return Json({**answer, "errors": list(errors)}, status)
+    return Json(answer, status)
+
+
+async def _http_error(request: Request, error: Exception) -> Json:
+    assert isinstance(error, HTTPException)  # noqa: S101 - starlette's signature is wider
+    detail = f"{request.method} {request.url.path}: {error.detail}"
+    return Json({"detail": detail}, error.status_code, headers=error.headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Json:
+    LOGGER.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return Json({"detail": "An error inside the device layer; its log has the cause."}, 500)

@@ -1,0 +1,102 @@
+"""Reading requests and writing answers."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json, to_json
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gently.core.errors import FieldError, GentlyError, field_errors
+
+__all__ = [
+    "BodyError",
+    "BodyTooLargeError",
+    "ItemBody",
+    "Json",
+    "RequestRefusedError",
+    "parse",
+    "read_parameters",
+]
+
+MAX_BODY_BYTES = 1_000_000
+M = TypeVar("M", bound=BaseModel)
+
+
+class BodyError(GentlyError):
+    """The body is no JSON object."""
+
+
+class BodyTooLargeError(GentlyError):
+    """The body is larger than any request has to be."""
+
+
+class RequestRefusedError(GentlyError):
+    """The request has not the form that this route takes; names the fields at fault."""
+
+    def __init__(self, errors: tuple[FieldError, ...]) -> None:
+        super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
+        self.errors = errors
+
+
+class Json(Response):
+    """JSON as every client reads it: numbers that JSON has no word for become null."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Encode plain values, and numpy's, paths and the like as what they stand for."""
+        return to_json(content, inf_nan_mode="null", fallback=_plain)
+
+
+class ItemBody(BaseModel):
+    """A plan as Bluesky's clients send it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    item_type: str = "plan"
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    meta: dict[str, Any] = Field(default_factory=dict)
+
+
+async def read_parameters(request: Request) -> dict[str, Any]:
+    """Return the JSON body and the query as one mapping.
+
+    Bluesky's clients put parameters into the body of a GET, which browsers cannot.
+
+    Raises
+    ------
+    BodyError, BodyTooLargeError
+        If the body is not an object of JSON, or too large.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise BodyTooLargeError(
+                f"the body is larger than {MAX_BODY_BYTES} bytes; send parameters, not data"
+            )
+    found: Any = {}
+    if body:
+        try:
+            found = from_json(bytes(body))
+        except ValueError as error:
+            raise BodyError(f"the body is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise BodyError(f"the body has to be a JSON object, not {type(found).__name__}")
+    return {**request.query_params, **found}
+
+
+def parse(model: type[M], parameters: Mapping[str, Any]) -> M:
+    """Validate parameters; raises `RequestRefusedError`."""
+    try:
+        return model.model_validate(parameters)
+    except ValidationError as error:
+        raise RequestRefusedError(field_errors(error, model.model_fields)) from error
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -1,0 +1,53 @@
+"""uvicorn, bound before the hardware is touched and ended without losing a signal."""
+
+import socket
+
+import uvicorn
+from starlette.applications import Starlette
+
+from gently.core.events import EventLog
+
+__all__ = ["ApiServer", "PortTakenError", "bind"]
+
+_LAST_REQUESTS_S = 2
+
+
+class PortTakenError(OSError):
+    """The address cannot be had; says who may have it."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; before the hardware is initialised twice.
+
+    Raises
+    ------
+    PortTakenError
+        If somebody else listens there, or the host is not this machine's.
+    """
+    try:
+        return socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        raise PortTakenError(
+            f"{host}:{port} cannot be had ({error.strerror or error}). Another device layer may "
+            f"run: look at http://{host}:{port}/api/settings, or choose another --port."
+        ) from error
+
+
+class ApiServer(uvicorn.Server):
+    """Serves the application; its end also ends the event streams, which never end themselves."""
+
+    def __init__(self, app: Starlette, events: EventLog) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=_LAST_REQUESTS_S,
+            )
+        )
+        self._events = events
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the event streams, then everything else."""
+        self._events.close()
+        await super().shutdown(sockets)

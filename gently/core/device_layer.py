@@ -1,0 +1,240 @@
+"""The device layer: it alone builds the parts and introduces them to each other.
+
+What the HTTP edge calls is here. Nothing here waits for the RunEngine.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+from numpy.typing import NDArray
+
+from devices import (
+    AcquiredVolume,
+    DeviceError,
+    FrameSink,
+    HardwareDevice,
+    Instrument,
+    PlannedVolume,
+    load_instrument_file,
+)
+from gently import __version__
+from gently.core.catalogue import BoundPlan, Catalogue
+from gently.core.errors import DeviceNotFoundError
+from gently.core.events import EventLog
+from gently.core.preflight import preflight
+from gently.core.queue import Item, PlanQueue
+from gently.core.runner import Runner
+from gently.core.stop import StopReport, stop_everything
+from gently.settings import DeviceLayerSettings
+from plans import ALL_PLANS
+from storage import FrameInfo, StoreLock, VolumeRecord, VolumeSpec, VolumeStore, VolumeWriter
+from storage import new_uid as new_volume_uid
+
+__all__ = ["DeviceLayer"]
+
+LOGGER = logging.getLogger(__name__)
+_PLAN_END_S = 5.0
+
+
+class DeviceLayer:
+    """One microscope, one queue, one RunEngine, one store.
+
+    Parameters
+    ----------
+    settings
+        Read once, by the script.
+
+    Raises
+    ------
+    StoreLockedError
+        If another device layer writes into the storage folder; names it.
+    InstrumentError, CatalogueError
+        If the instrument file, the hardware or a plan is not as it has to be.
+    """
+
+    def __init__(self, settings: DeviceLayerSettings) -> None:
+        self.settings = settings
+        self.session_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid4().hex[:6]}"
+        # Plans and devices do not change while the process lives; clients cache them by this.
+        self.catalogue_uid = uuid4().hex
+        self.events = EventLog()
+        with ExitStack() as undo:
+            root = settings.storage.expanduser().resolve()
+            address = f"http://{settings.host}:{settings.port}"
+            undo.enter_context(StoreLock(root, {"pid": os.getpid(), "address": address}))
+            self.store = VolumeStore(root)
+            for swept in self.store.sweep():
+                LOGGER.warning("removed %s, left unfinished by a device layer that died", swept)
+            self.instrument = Instrument(
+                load_instrument_file(settings.config), open_sink=self._open_sink
+            )
+            undo.callback(self.instrument.close)
+            self.catalogue = Catalogue(ALL_PLANS, self.instrument.devices)
+            self.queue = PlanQueue(self._announce)
+            self.runner = Runner(self.queue, self.prepare, self.events, self._run_metadata)
+            undo.callback(self._end_the_plan)
+            self._undo = undo.pop_all()
+
+    def close(self) -> None:
+        """End the plan, stop the stages, put out the light, unload the hardware, free the store."""
+        self.events.close()
+        self._undo.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def version(self) -> str:
+        """The version of gently."""
+        return __version__
+
+    # ------------------------------------------------------------------ for the HTTP edge
+
+    def prepare(self, item: Item) -> BoundPlan:
+        """Validate an item and preflight it; raises `PlanRefusedError`."""
+        plan = self.catalogue.bind(item.name, item.args, item.kwargs)
+        preflight(plan)
+        return plan
+
+    def add(self, item: Item, place: Callable[[list[str]], int]) -> int:
+        """Queue an item that would run; raises `PlanRefusedError`."""
+        self.prepare(item)
+        return self.queue.add(item, place)
+
+    def execute(self, item: Item) -> int:
+        """Run an item now; raises `PlanRefusedError`, or `WrongStateError` if busy."""
+        self.prepare(item)
+        return self.queue.execute(item)
+
+    def stop(self, reason: str) -> StopReport:
+        """Stop everything; see `gently.core.stop`. Blocks for up to 9 s."""
+        LOGGER.warning("stop: %s", reason)
+        report = stop_everything(self.instrument, self.runner, self.queue, reason)
+        self.events.publish("stop", **report.message())
+        return report
+
+    def device(self, name: str) -> HardwareDevice:
+        """Return a device by its name."""
+        try:
+            return self.instrument.devices[name]
+        except KeyError:
+            raise DeviceNotFoundError(
+                f"there is no device {name!r}; the instrument has: "
+                f"{', '.join(self.instrument.devices)}"
+            ) from None
+
+    def read_device(self, name: str) -> dict[str, Any]:
+        """Read a device now; if it does not answer, say so and give what was read last.
+
+        Blocks for one round trip to the controller, or until its timeout.
+        """
+        device = self.device(name)
+        error: str | None = None
+        try:
+            readings = device.readback()
+        except DeviceError as problem:
+            readings, error = device.last_readback(), str(problem)
+        now = time.time()
+        return {
+            "name": name,
+            "stale": error is not None,
+            "error": error,
+            "readings": {
+                key: {**reading, "age_s": now - reading["timestamp"]}
+                for key, reading in readings.items()
+            },
+        }
+
+    # ------------------------------------------------------------------ introductions
+
+    def _announce(self, kind: str, item: Item) -> None:
+        self.events.publish(
+            kind, item_uid=item.item_uid, state=str(item.state), item=item.message()
+        )
+
+    def _session_of(self, item: Item | None) -> str:
+        return str(item.meta.get("session_id") or self.session_id) if item else self.session_id
+
+    def _run_metadata(self, item: Item) -> dict[str, Any]:
+        """Return what the start document of each run of an item says besides bluesky's own."""
+        return {
+            **item.meta,
+            "plan_name": item.name,
+            "plan_args": {"args": list(item.args), "kwargs": dict(item.kwargs)},
+            "item_uid": item.item_uid,
+            "session_id": self._session_of(item),
+            "instrument": self.instrument.name,
+            "gently_version": self.version,
+        }
+
+    def _open_sink(self, planned: PlannedVolume) -> FrameSink:
+        item = self.runner.item
+        spec = VolumeSpec(
+            uid=new_volume_uid(),
+            shape=planned.shape,
+            dtype=planned.dtype,
+            pixel_size_um=planned.pixel_size_um,
+            step_um=planned.step_um,
+            exposure_ms=planned.exposure_ms,
+            session_id=self._session_of(item),
+            item_uid=item.item_uid if item else "",
+            run_uid=planned.run_uid,
+            plan_name=item.name if item else "",
+            instrument=self.instrument.name,
+            camera=planned.camera,
+            positions_um=dict(planned.positions_um),
+            metadata={"plan_kwargs": dict(item.kwargs) if item else {}},
+        )
+        return _Sink(self.store.create(spec), self._published)
+
+    def _published(self, record: VolumeRecord) -> None:
+        LOGGER.info("published %s", record.path)
+        self.events.publish("volume.published", **record.metadata())
+
+    def _end_the_plan(self) -> None:
+        self.instrument.core.latch()
+        if not self.runner.close(_PLAN_END_S):
+            LOGGER.error("the plan did not end; its volume is not published")
+
+
+class _Sink:
+    """Introduces the devices' frames to the store's writer."""
+
+    def __init__(self, writer: VolumeWriter, published: Callable[[VolumeRecord], None]) -> None:
+        self._writer = writer
+        self._published = published
+
+    def write(self, frame: NDArray[Any], *, index: int, delta_t_s: float, z_um: float) -> None:
+        self._writer.write(frame, FrameInfo(index=index, delta_t_s=delta_t_s, z_um=z_um))
+
+    def finish(self) -> AcquiredVolume:
+        record = self._writer.finish()
+        self._published(record)
+        return record
+
+    def __enter__(self) -> Self:
+        self._writer.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._writer.__exit__(kind, error, traceback)

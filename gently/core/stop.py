@@ -1,0 +1,161 @@
+"""Stop: bring the microscope to its safe state, past the queue, the plan and the RunEngine.
+
+Each device is stopped on a thread of its own with a deadline, so that one that hangs
+cannot keep the others moving. What is reported is what was read back afterwards.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from devices import HardwareDevice, Instrument
+from gently.core.errors import WrongStateError
+from gently.core.queue import PlanQueue
+from gently.core.runner import Order, Runner
+
+__all__ = ["DeviceAfterStop", "StopReport", "stop_everything"]
+
+LOGGER = logging.getLogger(__name__)
+_DEVICE_S = 2.0
+_PLAN_S = 5.0
+
+
+@dataclass(frozen=True)
+class DeviceAfterStop:
+    """What was found of one device after the stop."""
+
+    stopped: bool
+    readings: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+    def message(self) -> dict[str, Any]:
+        """Return it as it is sent."""
+        found: dict[str, Any] = {"stopped": self.stopped, "readings": dict(self.readings)}
+        return found if self.error is None else {**found, "error": self.error}
+
+
+@dataclass(frozen=True)
+class StopReport:
+    """What a stop has achieved.
+
+    Parameters
+    ----------
+    devices
+        By name.
+    item_uid
+        Of the item that was ended, if one was running.
+    plan_ended
+        Whether it had ended when the report was made.
+    seconds
+        From the request to the last read-back.
+    """
+
+    devices: Mapping[str, DeviceAfterStop]
+    item_uid: str | None
+    plan_ended: bool
+    seconds: float
+
+    @property
+    def success(self) -> bool:
+        """Whether everything is at rest and known to be."""
+        return self.plan_ended and all(device.stopped for device in self.devices.values())
+
+    def message(self) -> dict[str, Any]:
+        """Return it as it is sent."""
+        refused = [name for name, device in self.devices.items() if not device.stopped]
+        msg = f"Not stopped: {', '.join(refused)}." if refused else ""
+        if not self.plan_ended:
+            msg += " The plan has not ended; nothing moves until it has."
+        return {
+            "success": self.success,
+            "msg": msg.strip(),
+            "devices": {name: device.message() for name, device in self.devices.items()},
+            "item_uid": self.item_uid,
+            "seconds": self.seconds,
+        }
+
+
+def stop_everything(
+    instrument: Instrument, runner: Runner, queue: PlanQueue, reason: str
+) -> StopReport:
+    """Stop every device at once, end the plan, and read everything back.
+
+    Blocks for as long as the slowest device needs, 9 s at most. From the first line on
+    nothing new moves; motions are allowed again once the plan has ended.
+    """
+    began = time.monotonic()
+    instrument.core.latch()
+    item = runner.item
+    _end_the_plan(runner, queue, reason)
+    errors = _each(instrument.devices, _stop)
+    ended = queue.wait_until_idle(_PLAN_S)
+    readings: dict[str, Any] = {}
+
+    def read_back(device: HardwareDevice) -> None:
+        readings[device.name] = device.readback()
+        device.check_safe()
+
+    # One that refused to stop is read as well: where it is matters most.
+    errors = {**_each(instrument.devices, read_back), **errors}
+    if ended:
+        instrument.core.release()
+    else:
+        threading.Thread(
+            target=_release_later, args=(instrument, queue), name="release", daemon=True
+        ).start()
+    return StopReport(
+        devices={
+            name: DeviceAfterStop(name not in errors, readings.get(name, {}), errors.get(name))
+            for name in instrument.devices
+        },
+        item_uid=item.item_uid if item else None,
+        plan_ended=ended,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _stop(device: HardwareDevice) -> None:
+    device.stop()
+
+
+def _end_the_plan(runner: Runner, queue: PlanQueue, reason: str) -> None:
+    with suppress(WrongStateError):  # the queue is not running
+        queue.request_stop(pending=True)
+    with suppress(WrongStateError):  # no plan runs
+        runner.order(Order.ABORT, reason)
+
+
+def _release_later(instrument: Instrument, queue: PlanQueue) -> None:
+    while not queue.wait_until_idle(_PLAN_S):
+        LOGGER.warning("the plan has not ended yet; the microscope stays stopped")
+    instrument.core.release()
+
+
+def _each(
+    devices: Mapping[str, HardwareDevice], act: Callable[[HardwareDevice], None]
+) -> dict[str, str]:
+    """Do something with every device at the same time; return what went wrong, by name."""
+    errors = dict.fromkeys(devices, f"did not answer within {_DEVICE_S:g} s")
+
+    def do(device: HardwareDevice) -> None:
+        try:
+            act(device)
+        except Exception as error:  # noqa: BLE001 - the top of a thread: it must not hide
+            errors[device.name] = str(error)
+        else:
+            del errors[device.name]
+
+    threads = [
+        threading.Thread(target=do, args=(device,), name=f"stop {name}", daemon=True)
+        for name, device in devices.items()
+    ]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + _DEVICE_S
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return dict(errors)

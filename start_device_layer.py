@@ -1,0 +1,116 @@
+"""Start the device layer: the one process that owns the microscope.
+
+It initialises the hardware once, offers plan execution over HTTP and writes every volume
+to {storage}/volumes/{uid}.tif. Settings come from gently.yml (or the file that
+GENTLY_SETTINGS names), then GENTLY_… in the environment, then these arguments.
+"""
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gently.settings import DeviceLayerSettings, SettingsError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until SIGINT, SIGTERM or Ctrl+Break; return the exit code."""
+    given = vars(_parser().parse_args(arguments))
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _on_end_signals(signal.default_int_handler)
+    # Imported late, so that --help answers at once.
+    from devices import DeviceError  # noqa: PLC0415
+    from gently.core.errors import GentlyError  # noqa: PLC0415
+    from storage import StorageError  # noqa: PLC0415
+
+    logging.getLogger().setLevel(logging.INFO)  # after the imports: one of them changes it
+    for chatty in ("bluesky", "uvicorn"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        _serve(DeviceLayerSettings(**given))
+    except KeyboardInterrupt:
+        return 0
+    except (SettingsError, DeviceError, GentlyError, StorageError, OSError) as error:
+        print(f"start_device_layer: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _serve(settings: DeviceLayerSettings) -> None:
+    from gently.api import ApiServer, bind, create_app  # noqa: PLC0415
+    from gently.core.device_layer import DeviceLayer  # noqa: PLC0415
+
+    # The port first: a second device layer must be refused before it touches the hardware.
+    with bind(settings.host, settings.port) as listener, DeviceLayer(settings) as layer:
+        app = create_app(layer, ready=lambda: print(_banner(layer), flush=True))  # noqa: T201
+        try:
+            ApiServer(app, layer.events).run(sockets=[listener])
+        finally:
+            _on_end_signals(signal.SIG_IGN)  # the microscope is put away, whatever comes
+
+
+def _on_end_signals(handler: object) -> None:
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):  # only Windows has the last
+        if number := getattr(signal, name, None):
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+def _banner(layer: "DeviceLayer") -> str:  # type: ignore[name-defined]  # noqa: F821
+    rows = [(line.name, line.label, line.state) for line in layer.instrument.report]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    devices = "\n".join(
+        f"  {name:<{widths[0]}}  {label:<{widths[1]}}  {state}" for name, label, state in rows
+    )
+    unavailable = "".join(
+        f"\n  plan {name} is not offered: {why}"
+        for name, why in layer.catalogue.unavailable.items()
+    )
+    url = f"http://{layer.settings.host}:{layer.settings.port}"
+    copilot = f"{_shown(Path(sys.executable))} launch_copilot.py"
+    if url != "http://127.0.0.1:60610":
+        copilot += f" --url {url}"
+    return f"""
+gently {layer.version}: {layer.instrument.file.description or layer.instrument.name}
+{devices}{unavailable}
+
+  listening on  {url}
+  volumes go to {layer.store.volumes}
+
+Next, in a second terminal:
+  {copilot} --run "acquire_volume num_slices=50 exposure_ms=5"
+  {copilot}        (a terminal and the viewer at http://127.0.0.1:8080)
+Ctrl+C here ends the device layer: stages stopped, light off.
+"""
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the instrument: a YAML file, or one in the box: twin (default), demo",
+    )
+    parser.add_argument(
+        "--storage",
+        metavar="DIR",
+        type=Path,
+        help="volumes are written to DIR/volumes (default: gently-data)",
+    )
+    parser.add_argument("--host", metavar="H", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", metavar="N", type=int, help="port to listen on (default: 60610)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
