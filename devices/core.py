@@ -124,6 +124,8 @@ class Core:
         _check_versions(adapters)
         folder = str(adapters or mm_test_adapters.device_adapter_path())
         self._mmc = _HubAwareCore(mm_path=folder, adapter_paths=[folder])
+        self._buffer_mb = buffer_mb
+        self._fitted_bytes = 0
         self._latched = threading.Event()
         self._stops: Counter[str] = Counter()
         self._pauses: Counter[str] = Counter()
@@ -386,6 +388,7 @@ class Core:
         """
         if self._latched.is_set():
             raise StoppedError(f"{label} was not started: a stop was asked for")
+        self._fit_buffer(label)
         sequence = (label, count, 0, True)  # no interval; end the sequence on overflow
         self._translated(label, lambda mmc: mmc.startSequenceAcquisition(*sequence))
         try:
@@ -394,6 +397,19 @@ class Core:
         finally:
             with suppress(CoreError):
                 self._translated(label, lambda mmc: mmc.stopSequenceAcquisition(label))
+
+    def _fit_buffer(self, label: str) -> None:
+        """Give a Python camera a buffer of a whole number of frames.
+
+        With another size UniMMCore's ring reports overflows that are none and, worse, can
+        overwrite a frame that nobody has read, without its number showing it.
+        """
+        if not self._mmc.isPyDevice(label):
+            return
+        frame_bytes = self._mmc.getImageBufferSize()
+        size_bytes = max(2, (self._buffer_mb << 20) // frame_bytes) * frame_bytes
+        if self._mmc._seq_buffer.size_bytes != size_bytes:  # noqa: SLF001 - rounded in public
+            self._mmc.setCircularBufferMemoryFootprint(size_bytes / (1 << 20))
 
     def _next_frame(
         self, label: str, index: int, count: int, exposure_ms: float, cancelled: threading.Event
