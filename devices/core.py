@@ -408,8 +408,9 @@ class Core:
             return
         frame_bytes = self._mmc.getImageBufferSize()
         size_bytes = max(2, (self._buffer_mb << 20) // frame_bytes) * frame_bytes
-        if self._mmc._seq_buffer.size_bytes != size_bytes:  # noqa: SLF001 - rounded in public
+        if self._fitted_bytes != size_bytes:
             self._mmc.setCircularBufferMemoryFootprint(size_bytes / (1 << 20))
+            self._fitted_bytes = size_bytes
 
     def _next_frame(
         self, label: str, index: int, count: int, exposure_ms: float, cancelled: threading.Event
