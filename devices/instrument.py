@@ -205,7 +205,8 @@ def _with_config_beside(found: InstrumentFile, path: Path) -> InstrumentFile:
 
 def _sentences(error: ValidationError) -> str:
     return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}".removeprefix(": ")
+        f"{'.'.join(str(part) for part in problem['loc'])}: "
+        f"{problem['msg'].removeprefix('Value error, ')}".removeprefix(": ")
         for problem in error.errors()
     )
 

@@ -194,13 +194,12 @@ class LightSheet(HardwareDevice):
         """End what is under way; the status is done when the light is off and the file closed."""
         super().unstage()
         self._request = None
+        self._give_up()
         return self._ended()
 
     def pause(self) -> None:
         """Give up the volume under way: after a pause it is taken again from its first slice."""
-        if self._under_way is not None:
-            self._under_way.is_given_up = True
-        self._cancelled.set()
+        self._give_up()
         if self._thread is not None:
             self._thread.join(_PAUSE_S)
 
@@ -233,9 +232,14 @@ class LightSheet(HardwareDevice):
             f"{self.name}_exposure": self._core.exposure_ms(self.label),
         }
 
+    def _give_up(self) -> None:
+        """End what is under way without an error: whoever ends it knows why."""
+        if self._under_way is not None:
+            self._under_way.is_given_up = True
+        self._cancelled.set()
+
     def _ended(self) -> ActionStatus:
         status = ActionStatus(self)
-        self._cancelled.set()
         thread = self._thread
         if thread is None or not thread.is_alive():
             status.set_finished()
