@@ -14,6 +14,8 @@ from playwright.sync_api import (
     Error,
     Locator,
     Page,
+    Request,
+    Route,
     expect,
     sync_playwright,
 )
@@ -64,25 +66,36 @@ def viz(store: VolumeStore, feed: VolumeFeed) -> Iterator[VizServer]:
 def blank(browser: Browser, viz: VizServer) -> Iterator[Page]:
     """Give an empty tab; what it fetches may only come from the viz server."""
     fetched: list[str] = []
+
+    def fetch(request: Request) -> None:
+        fetched.append(request.url)
+
     with browser.new_context(viewport={"width": 1400, "height": 900}) as context:
         page = context.new_page()
-        page.on("request", lambda request: fetched.append(request.url))
+        page.on("request", fetch)
         yield page
+    assert fetched
     assert [url for url in fetched if not url.startswith(viz.url)] == []
 
 
 @pytest.fixture
 def page(blank: Page, viz: VizServer) -> Iterator[Page]:
     """Give the open page; at the end its console must be clean."""
-    said: list[ConsoleMessage] = []
-    raised: list[Error] = []
-    blank.on("console", said.append)
-    blank.on("pageerror", raised.append)
+    complaints: list[str] = []
+
+    def say(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            complaints.append(message.text)
+
+    def throw(error: Error) -> None:
+        complaints.append(str(error))
+
+    blank.on("console", say)
+    blank.on("pageerror", throw)
     blank.goto(viz.url)
     expect(connection(blank)).to_have_text("live")
     yield blank
-    assert [message.text for message in said if message.type == "error"] == []
-    assert raised == []
+    assert complaints == []
 
 
 @pytest.fixture
@@ -186,6 +199,30 @@ def test_who_looks_at_one_volume_is_not_torn_away_by_a_new_one(
     page.get_by_label("Follow newest").check()
 
     shows(page, "slice", new.uid)
+
+
+def test_a_volume_that_appears_while_another_is_loading_is_shown_undisturbed(
+    store: VolumeStore, feed: VolumeFeed, record: VolumeRecord, viz: VizServer, blank: Page
+) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    blank.route("**/histogram", hold)
+    with blank.expect_request(f"**/{record.uid}/histogram"):
+        blank.goto(viz.url)
+    new = keep(store, PIXELS)
+    with blank.expect_request(f"**/{new.uid}/histogram"):
+        feed.announce(new.metadata())
+
+    for route in held:
+        with blank.expect_response(route.request.url):
+            route.continue_()
+
+    shows(blank, "slice", new.uid, f"high={round(WINDOW.high)}")
+    shows(blank, "xz", new.uid)
+    expect(blank.get_by_role("alert")).to_have_count(0)
 
 
 def test_the_slider_and_the_keys_and_the_wheel_change_the_slice(
