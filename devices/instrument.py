@@ -272,13 +272,15 @@ class Instrument:
         return self.file.name
 
     def close(self) -> None:
-        """Bring every device to its safe state and unload the hardware."""
+        """Bring every device to its safe state, read it back, and unload the hardware."""
         self.core.latch()
         for device in self.devices.values():
             try:
                 device.stop()
+                device.check_safe()
+                LOGGER.info("at the end %s %s", device.name, _state(device, device.read()))
             except DeviceError as error:
-                LOGGER.error("%s was not stopped: %s", device.name, error)  # noqa: TRY400
+                LOGGER.error("at the end %s is not safe: %s", device.name, error)  # noqa: TRY400
         self.core.close()
 
     def _refuse_missing_labels(self) -> None:
@@ -310,18 +312,19 @@ class Instrument:
             readings = device.read()
         except DeviceError as error:
             return BootLine(*line, str(error), is_ready=False)
-        keys = device.describe()
-        return BootLine(
-            *line,
-            ", ".join(
-                f"{key.removeprefix(device.name).lstrip('_') or 'is'} {_shown(reading['value'])}"
-                f" {keys[key]['units']}".rstrip()
-                for key, reading in readings.items()
-                if reading["value"] != ""
-            )
-            or "ready",
-            is_ready=True,
-        )
+        return BootLine(*line, _state(device, readings), is_ready=True)
+
+
+def _state(device: HardwareDevice, readings: Mapping[str, Any]) -> str:
+    """Return readings as a person reads them."""
+    keys = device.describe()
+    parts = [
+        f"{key.removeprefix(device.name).lstrip('_') or 'is'} {_shown(reading['value'])}"
+        f" {keys[key]['units']}".rstrip()
+        for key, reading in readings.items()
+        if reading["value"] != ""
+    ]
+    return ", ".join(parts) or "is ready"
 
 
 def _shown(value: object) -> str:

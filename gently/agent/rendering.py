@@ -146,10 +146,14 @@ def _stop(report: StopReport) -> RenderableType:
         state = (
             "stopped" if device.stopped else f"did NOT stop: {device.error or 'no reason given'}"
         )
-        readings = ", ".join(f"{key} {value}" for key, value in device.readings.items())
+        readings = ", ".join(
+            f"{key} {one.value} {one.units or ''}".rstrip() for key, one in device.readings.items()
+        )
         lines.append(Text(f"  {name} {state}{f' ({readings})' if readings else ''}"))
-    if report.item is not None:
-        lines.append(Text(f"  {report.item.name} ended, item {report.item.item_uid}"))
+    if report.item_uid is not None:
+        lines.append(Text(f"  item {report.item_uid} was ended"))
+    if report.msg:
+        lines.append(Text(report.msg))
     return Group(*lines)
 
 
