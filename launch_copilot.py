@@ -13,16 +13,19 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gently.agent.follower import VolumeFollower
-from gently.agent.image_manager import ImageManager
 from gently.agent.run_once import Exit, OneCommand
 from gently.client import ClientError, DeviceLayerClient
 from gently.core.data_store import DataStore, DataStoreError
 from gently.settings import CopilotSettings, DeviceLayerSettings, SettingsError
-from gently.visualization import PortTakenError, VizServer, VolumeFeed
-from storage import VolumeStore
+
+if TYPE_CHECKING:
+    from gently.agent.image_manager import ImageManager
+    from gently.visualization import VolumeFeed
+
+# The page and the store are imported where they are needed: --run stop must not wait for them.
+# ruff: noqa: PLC0415
 
 LOGGER = logging.getLogger("gently.copilot")
 
@@ -56,10 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ExitStack() as stack:
             device_layer = stack.enter_context(DeviceLayerClient(str(settings.url)))
             if given.run is not None:
-                command = OneCommand(device_layer, lambda: _images(stack, device_layer, settings))
+                command = OneCommand(
+                    device_layer, lambda uid: _images(stack, device_layer, settings).register(uid)
+                )
                 return command.run(given.run)
             return _stay(stack, device_layer, settings)
-    except (SettingsError, PortTakenError, DataStoreError) as error:
+    except (SettingsError, DataStoreError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return Exit.USAGE
 
@@ -91,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _stay(stack: ExitStack, device_layer: DeviceLayerClient, settings: CopilotSettings) -> int:
     """Serve, follow and prompt until the user leaves, or a signal comes."""
+    from gently.agent.follower import VolumeFollower
+    from gently.visualization import VizServer, VolumeFeed
+
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     images = _images(stack, device_layer, settings)
     feed = VolumeFeed()
@@ -110,12 +118,14 @@ def _stay(stack: ExitStack, device_layer: DeviceLayerClient, settings: CopilotSe
 def _prompt(
     stack: ExitStack,
     device_layer: DeviceLayerClient,
-    images: ImageManager,
-    feed: VolumeFeed,
+    images: "ImageManager",
+    feed: "VolumeFeed",
     page_url: str | None,
 ) -> int:
+    from gently.agent.follower import VolumeFollower
+
     try:
-        from gently.agent.copilot import Copilot  # noqa: PLC0415 (--help and --run do without)
+        from gently.agent.copilot import Copilot
     except ModuleNotFoundError as error:
         sys.stderr.write(
             f'The terminal needs {error.name}: pip install "gently[agent]". '
@@ -130,7 +140,10 @@ def _prompt(
 
 def _images(
     stack: ExitStack, device_layer: DeviceLayerClient, settings: CopilotSettings
-) -> ImageManager:
+) -> "ImageManager":
+    from gently.agent.image_manager import ImageManager
+    from storage import VolumeStore
+
     root = settings.storage or _storage_of(device_layer)
     data_store = stack.enter_context(DataStore(root / "lineage.sqlite"))
     return ImageManager(VolumeStore(root), data_store)

@@ -166,7 +166,7 @@ class StoppedDevice(Reply):
     """What one device answered to the stop, and what was read back from it."""
 
     stopped: bool
-    readings: Mapping[str, JsonValue] = {}
+    readings: Mapping[str, Reading] = {}
     error: str | None = None
 
 
