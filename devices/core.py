@@ -26,8 +26,9 @@ import mm_test_adapters
 import numpy as np
 import pymmcore_plus
 from numpy.typing import NDArray
-from pymmcore_plus import CMMCorePlus, DeviceInitializationState, DeviceType
+from pymmcore_plus import CMMCorePlus, DeviceInitializationState, DeviceType, FocusDirection
 from pymmcore_plus.experimental.unicore import CameraDevice as PythonCamera
+from pymmcore_plus.experimental.unicore import Device as PythonDevice
 from pymmcore_plus.experimental.unicore import HubDevice as PythonHub
 from pymmcore_plus.experimental.unicore import ShutterDevice as PythonShutter
 from pymmcore_plus.experimental.unicore import StageDevice as PythonStage
@@ -47,9 +48,11 @@ from devices.worker import Worker
 
 __all__ = [
     "Core",
+    "FocusDirection",
     "Frame",
     "PythonCamera",
     "PythonHub",
+    "PythonPeripheral",
     "PythonShutter",
     "PythonStage",
     "PythonXYStage",
@@ -79,6 +82,25 @@ class Frame:
     elapsed_s: float
 
 
+class PythonPeripheral(PythonDevice):
+    """A Python device that knows its hub; mix it in before `PythonStage` and its like.
+
+    Micro-Manager's C++ devices ask for theirs by `GetParentHub`; UniMMCore tells a Python
+    device the label only.
+    """
+
+    hub: PythonHub | None = None
+
+
+class _HubAwareCore(UniMMCore):
+    def setParentLabel(self, deviceLabel: str, parentHubLabel: str) -> None:  # noqa: N802, N803
+        super().setParentLabel(deviceLabel, parentHubLabel)
+        if deviceLabel in self._pydevices:
+            peripheral = self._pydevices[deviceLabel]
+            if isinstance(peripheral, PythonPeripheral):
+                peripheral.hub = self._pydevices[parentHubLabel] if parentHubLabel else None
+
+
 class Core:
     """A loaded Micro-Manager configuration, and the thread that talks to it.
 
@@ -101,7 +123,9 @@ class Core:
         _silence_library_logging()
         _check_versions(adapters)
         folder = str(adapters or mm_test_adapters.device_adapter_path())
-        self._mmc = UniMMCore(mm_path=folder, adapter_paths=[folder])
+        self._mmc = _HubAwareCore(mm_path=folder, adapter_paths=[folder])
+        self._buffer_mb = buffer_mb
+        self._fitted_bytes = 0
         self._latched = threading.Event()
         self._stops: Counter[str] = Counter()
         self._pauses: Counter[str] = Counter()
@@ -364,6 +388,7 @@ class Core:
         """
         if self._latched.is_set():
             raise StoppedError(f"{label} was not started: a stop was asked for")
+        self._fit_buffer(label)
         sequence = (label, count, 0, True)  # no interval; end the sequence on overflow
         self._translated(label, lambda mmc: mmc.startSequenceAcquisition(*sequence))
         try:
@@ -372,6 +397,20 @@ class Core:
         finally:
             with suppress(CoreError):
                 self._translated(label, lambda mmc: mmc.stopSequenceAcquisition(label))
+
+    def _fit_buffer(self, label: str) -> None:
+        """Give a Python camera a buffer of a whole number of frames.
+
+        With another size UniMMCore's ring reports overflows that are none and, worse, can
+        overwrite a frame that nobody has read, without its number showing it.
+        """
+        if not self._mmc.isPyDevice(label):
+            return
+        frame_bytes = self._mmc.getImageBufferSize()
+        size_bytes = max(2, (self._buffer_mb << 20) // frame_bytes) * frame_bytes
+        if self._fitted_bytes != size_bytes:
+            self._mmc.setCircularBufferMemoryFootprint(size_bytes / (1 << 20))
+            self._fitted_bytes = size_bytes
 
     def _next_frame(
         self, label: str, index: int, count: int, exposure_ms: float, cancelled: threading.Event

@@ -1,0 +1,255 @@
+"""How the axes of the twin move: laws of motion as values, and an axis that follows one."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["Axis", "Clock", "EndStops", "Law", "Settling", "SteppedAxis", "Trapezoid"]
+
+Clock = Callable[[], int]
+"""Nanoseconds that only ever grow."""
+
+
+class Law(Protocol):
+    """How far a motion over `distance_um` (never negative) has come after some time."""
+
+    def duration_s(self, distance_um: float) -> float:
+        """Return the time of the whole motion."""
+        ...
+
+    def travelled_um(self, distance_um: float, elapsed_s: float) -> float:
+        """Return the way done; asked only for times before the motion ends."""
+        ...
+
+
+@dataclass(frozen=True)
+class Trapezoid:
+    """A motor: constant acceleration up to a top speed, and down again.
+
+    Parameters
+    ----------
+    speed_um_s
+        Top speed.
+    acceleration_um_s2
+        Of starting and of braking.
+    """
+
+    speed_um_s: float
+    acceleration_um_s2: float
+
+    def duration_s(self, distance_um: float) -> float:
+        """Return the time of the whole motion."""
+        top = self._top_speed(distance_um)
+        return distance_um / top + top / self.acceleration_um_s2 if distance_um else 0.0
+
+    def travelled_um(self, distance_um: float, elapsed_s: float) -> float:
+        """Return the way done after `elapsed_s`."""
+        top = self._top_speed(distance_um)
+        ramp_s = top / self.acceleration_um_s2
+        left_s = self.duration_s(distance_um) - elapsed_s
+        if elapsed_s < ramp_s:
+            return self.acceleration_um_s2 * elapsed_s**2 / 2
+        if left_s < ramp_s:
+            return distance_um - self.acceleration_um_s2 * left_s**2 / 2
+        return top * (elapsed_s - ramp_s / 2)
+
+    def _top_speed(self, distance_um: float) -> float:
+        # A short way ends before the top speed is reached.
+        return min(self.speed_um_s, math.sqrt(distance_um * self.acceleration_um_s2))
+
+
+@dataclass(frozen=True)
+class Settling:
+    """A piezo: the rest of the way shrinks exponentially until it is negligible.
+
+    Parameters
+    ----------
+    time_constant_s
+        In which the rest shrinks to 1/e.
+    tolerance_um
+        The rest at which the piezo says that it has arrived.
+    """
+
+    time_constant_s: float
+    tolerance_um: float
+
+    def duration_s(self, distance_um: float) -> float:
+        """Return the time of the whole motion."""
+        if distance_um <= self.tolerance_um:
+            return 0.0
+        return self.time_constant_s * math.log(distance_um / self.tolerance_um)
+
+    def travelled_um(self, distance_um: float, elapsed_s: float) -> float:
+        """Return the way done after `elapsed_s`."""
+        return distance_um * -math.expm1(-elapsed_s / self.time_constant_s)
+
+
+@dataclass(frozen=True)
+class EndStops:
+    """Where the mechanics end, in µm; far outside what software may ask for."""
+
+    low_um: float
+    high_um: float
+
+    def check(self, name: str, target_um: float) -> None:
+        """Raise ValueError unless the target is between the end stops."""
+        if not self.low_um <= target_um <= self.high_um:  # also refuses NaN
+            raise ValueError(
+                f"{name} was sent to {target_um} µm, past its mechanical end stops "
+                f"{self.low_um:g}…{self.high_um:g} µm. Software limits should have refused this."
+            )
+
+
+@dataclass(frozen=True)
+class _Move:
+    start_um: float
+    end_um: float
+    began_ns: int
+    law: Law
+
+    @property
+    def ends_ns(self) -> int:
+        return self.began_ns + math.ceil(
+            1e9 * self.law.duration_s(abs(self.end_um - self.start_um))
+        )
+
+    def position_um(self, at_ns: int) -> float:
+        if at_ns >= self.ends_ns:
+            return self.end_um
+        elapsed_s = max(at_ns - self.began_ns, 0) / 1e9
+        way = self.end_um - self.start_um
+        return self.start_um + math.copysign(self.law.travelled_um(abs(way), elapsed_s), way)
+
+
+class Axis:
+    """One axis: it starts on command, takes its time, and can be stopped.
+
+    Safe to use from any thread; nothing here waits.
+
+    Parameters
+    ----------
+    name
+        For errors.
+    at_um
+        Where it is at first.
+    stops
+        Past which a command is refused.
+    law
+        How it moves. May be replaced; a motion under way keeps its own.
+    clock
+        Its time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        at_um: float,
+        stops: EndStops,
+        law: Law,
+        clock: Clock = time.perf_counter_ns,
+    ) -> None:
+        self.name = name
+        self.stops = stops
+        self.law = law
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._move = _Move(at_um, at_um, clock(), law)
+
+    def position_um(self, at_ns: int | None = None) -> float:
+        """Return where it is, or was at a time since its latest command."""
+        return self._move.position_um(self._clock() if at_ns is None else at_ns)
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether it has not yet arrived."""
+        return self._clock() < self._move.ends_ns
+
+    def go(self, target_um: float) -> None:
+        """Start towards `target_um` from where it is.
+
+        Raises
+        ------
+        ValueError
+            Past an end stop; it then stays as it was.
+        """
+        self.stops.check(self.name, target_um)
+        with self._lock:
+            self._set_out(target_um)
+
+    def stop(self) -> None:
+        """Stay where it is now."""
+        with self._lock:
+            self._rest(self.position_um())
+
+    def _set_out(self, target_um: float) -> None:
+        now = self._clock()
+        self._move = _Move(self._move.position_um(now), target_um, now, self.law)
+
+    def _rest(self, at_um: float) -> None:
+        self._move = _Move(at_um, at_um, self._clock(), self.law)
+
+
+class SteppedAxis(Axis):
+    """An axis that, once armed, goes one position further at each trigger.
+
+    The first trigger takes it to the first position; after the last it begins again. A
+    step is taken as settled at once: it falls into the camera's readout.
+    """
+
+    _positions: tuple[float, ...] = ()
+    _armed = False
+    _next = 0
+
+    def load(self, positions_um: tuple[float, ...]) -> None:
+        """Take the positions to step through.
+
+        Raises
+        ------
+        ValueError
+            If one is past an end stop; the positions loaded before are kept.
+        """
+        for position in positions_um:
+            self.stops.check(self.name, position)
+        with self._lock:
+            self._positions = positions_um
+
+    def arm(self) -> None:
+        """Step from the first position on, at each trigger.
+
+        Raises
+        ------
+        RuntimeError
+            If no positions were loaded.
+        """
+        with self._lock:
+            if not self._positions:
+                raise RuntimeError(f"{self.name} has no sequence to start: send one first")
+            self._armed, self._next = True, 0
+
+    def disarm(self) -> None:
+        """Ignore triggers, and stay."""
+        with self._lock:
+            self._armed = False
+
+    def trigger(self) -> None:
+        """Take the next step, if armed."""
+        with self._lock:
+            if self._armed:
+                self._rest(self._positions[self._next])
+                self._next = (self._next + 1) % len(self._positions)
+
+    def go(self, target_um: float) -> None:
+        """Start towards `target_um`; ends a sequence."""
+        self.stops.check(self.name, target_um)
+        with self._lock:
+            self._armed = False
+            self._set_out(target_um)
+
+    def stop(self) -> None:
+        """Stay where it is now; ends a sequence."""
+        with self._lock:
+            self._armed = False
+            self._rest(self.position_um())

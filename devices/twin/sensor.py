@@ -1,0 +1,56 @@
+"""What the camera makes of the light: offset, photon noise and read noise, in counts."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.twin.chance import mix, normal_bank
+
+__all__ = ["OFFSET", "READ_NOISE", "Sensor"]
+
+OFFSET = 100
+# An ORCA-Flash4.0: 0.46 electrons a count, 1.6 electrons of read noise.
+COUNTS_PER_ELECTRON = 1 / 0.46
+READ_NOISE = 1.6 * COUNTS_PER_ELECTRON
+
+_BANK = 1 << 20
+_FULL_WELL = 65535
+
+
+class Sensor:
+    """Turns expected counts into those that are read.
+
+    Noise is cut from a bank made once: the same `key` gives the same noise.
+
+    Parameters
+    ----------
+    seed
+        Of the noise.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._bank = normal_bank(mix(seed, 2), _BANK)
+
+    def read(
+        self, expected: NDArray[np.float32], key: tuple[int, ...], out: NDArray[np.uint16]
+    ) -> None:
+        """Write the frame into `out`; `expected` (y, x) is used up.
+
+        Parameters
+        ----------
+        expected
+            Counts without offset and noise.
+        key
+            What tells this frame from others.
+        out
+            The frame, of the shape of `expected`.
+        """
+        start = mix(self._seed, *key) % (_BANK - expected.size + 1)
+        noise = expected * np.float32(COUNTS_PER_ELECTRON)
+        noise += np.float32(READ_NOISE * READ_NOISE)
+        np.sqrt(noise, out=noise)
+        noise *= self._bank[start : start + expected.size].reshape(expected.shape)
+        expected += noise
+        expected += np.float32(OFFSET + 0.5)
+        np.clip(expected, 0, _FULL_WELL, out=expected)
+        np.copyto(out, expected, casting="unsafe")
