@@ -153,9 +153,10 @@ def _storage_of(device_layer: DeviceLayerClient) -> Path:
     """Return where the device layer writes, or would by its settings if it were started here."""
     try:
         return device_layer.settings().storage
-    except ClientError as error:
-        LOGGER.warning("%s", error)
-        return DeviceLayerSettings().storage
+    except ClientError:
+        storage = DeviceLayerSettings().storage
+        LOGGER.warning("no device layer says where volumes go; reading %s", storage.resolve())
+        return storage
 
 
 def _wait_for_a_signal() -> None:

@@ -134,7 +134,9 @@ def _status(status: Status) -> RenderableType:
 def _volumes(volumes: list[Volume]) -> RenderableType:
     if not volumes:
         return Text("no volumes yet")
-    table = Table(Column("uid", no_wrap=True), "pixels", "session", box=None)
+    table = Table(
+        Column("uid", no_wrap=True), "pixels", Column("session", overflow="fold"), box=None
+    )
     for volume in volumes:
         table.add_row(Text(volume.uid), Text(_pixels(volume)), Text(volume.session_id))
     return table
