@@ -100,18 +100,22 @@ def _stay(stack: ExitStack, device_layer: DeviceLayerClient, settings: CopilotSe
     from gently.visualization import VizServer, VolumeFeed
 
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    # A service may be told to end before it has quite begun.
+    ended = None if interactive else _end_signal()
     images = _images(stack, device_layer, settings)
     feed = VolumeFeed()
     page_url = None
     if settings.viz:
         page_url = stack.enter_context(VizServer(images.store, feed, settings.viz_port)).url
-    if interactive:
+    if ended is None:
         return _prompt(stack, device_layer, images, feed, page_url)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     LOGGER.setLevel(logging.INFO)
     LOGGER.info("reading %s; page: %s", images.store.root, page_url or "none")
     stack.enter_context(VolumeFollower(device_layer, images, feed.announce, LOGGER.info))
-    _wait_for_a_signal()
+    # A wait without a timeout cannot be interrupted on Windows.
+    while not ended.wait(0.2):
+        pass
     return Exit.DONE
 
 
@@ -159,8 +163,8 @@ def _storage_of(device_layer: DeviceLayerClient) -> Path:
         return storage
 
 
-def _wait_for_a_signal() -> None:
-    """Block until SIGINT, SIGTERM or, on Windows, Ctrl+Break."""
+def _end_signal() -> threading.Event:
+    """Return what SIGINT, SIGTERM or, on Windows, Ctrl+Break sets from now on."""
     ended = threading.Event()
 
     def end(*_: Any) -> None:
@@ -169,9 +173,7 @@ def _wait_for_a_signal() -> None:
     names = ("SIGINT", "SIGTERM", "SIGBREAK")
     for number in (getattr(signal, name) for name in names if hasattr(signal, name)):
         signal.signal(number, end)
-    # A wait without a timeout cannot be interrupted on Windows.
-    while not ended.wait(0.2):
-        pass
+    return ended
 
 
 if __name__ == "__main__":
