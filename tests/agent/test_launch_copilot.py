@@ -16,8 +16,8 @@ import pytest
 
 from gently.core.data_store import DataStore
 from storage import VolumeRecord
+from tests import REPOSITORY
 from tests.agent.conftest import returned
-from tests.conftest import REPOSITORY
 from tests.scripted_device_layer import ScriptedDeviceLayer, item_state
 
 SCRIPT = REPOSITORY / "launch_copilot.py"

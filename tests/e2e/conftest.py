@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from gently.client import DeviceLayerClient
+from tests import REPOSITORY
 
-REPOSITORY = Path(__file__).parent.parent.parent
 _START_S = 60
 
 

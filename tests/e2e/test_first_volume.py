@@ -9,7 +9,8 @@ import pytest
 import tifffile
 
 from devices.twin import FrameStamp
-from tests.e2e.conftest import REPOSITORY, DeviceLayers, Script, run_copilot
+from tests import REPOSITORY
+from tests.e2e.conftest import DeviceLayers, Script, run_copilot
 
 PIXEL_SIZES = {"twin": 0.1625, "demo": 1.0}
 
