@@ -39,7 +39,7 @@ def test_the_file_the_environment_and_the_arguments_win_in_this_order(
 def test_an_argument_that_was_not_given_does_not_hide_the_others(folder: Path) -> None:
     (folder / "gently.yml").write_text("port: 1001\n")
 
-    assert DeviceLayerSettings(port=None).port == 1001
+    assert DeviceLayerSettings(port=None).port == 1001  # type: ignore[arg-type]
 
 
 def test_the_file_may_be_named_in_the_environment(
@@ -63,7 +63,7 @@ def test_settings_do_not_change_while_a_script_runs() -> None:
     settings = DeviceLayerSettings()
 
     with pytest.raises(ValueError, match="frozen"):
-        settings.port = 1  # type: ignore[misc]
+        settings.port = 1
 
 
 @pytest.mark.parametrize("port", ["0", "70000", "http", ""])
@@ -117,4 +117,4 @@ def test_an_empty_file_changes_nothing(folder: Path) -> None:
 def test_the_copilot_takes_an_address_and_nothing_else_for_a_url() -> None:
     assert str(CopilotSettings().url) == "http://127.0.0.1:60610/"
     with pytest.raises(SettingsError, match="url"):
-        CopilotSettings(url="the microscope")
+        CopilotSettings(url="the microscope")  # type: ignore[arg-type]

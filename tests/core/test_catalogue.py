@@ -142,7 +142,7 @@ def test_a_plan_that_needs_to_be_given_a_device_that_nobody_has_is_left_out_too(
 
 def no_generator() -> MsgGenerator[None]:
     """Return a list."""
-    return []  # type: ignore[return-value]
+    return []
 
 
 def unannotated(x_um) -> MsgGenerator[None]:  # type: ignore[no-untyped-def]

@@ -183,7 +183,7 @@ def test_a_pending_stop_ends_the_queue_after_the_present_item_and_is_then_forgot
     queue.request_stop(pending=True)
     queue.end(Step.COMPLETE, result())
 
-    assert queue.running is None
+    assert queue.snapshot().mode == "idle"
     queue.start()
     queue.end(Step.COMPLETE, result())
     assert queue.running is not None
