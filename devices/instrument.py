@@ -275,7 +275,7 @@ class Instrument:
         return self.file.name
 
     def close(self) -> None:
-        """Bring every device to its safe state and unload the hardware.
+        """Bring every device to its safe state, read it back, and unload the hardware.
 
         A device that hangs keeps neither the others from it nor the caller for long.
         """
@@ -316,26 +316,28 @@ class Instrument:
             readings = device.read()
         except DeviceError as error:
             return BootLine(*line, str(error), is_ready=False)
-        keys = device.describe()
-        return BootLine(
-            *line,
-            ", ".join(
-                f"{key.removeprefix(device.name).lstrip('_') or 'is'} {_shown(reading['value'])}"
-                f" {keys[key]['units']}".rstrip()
-                for key, reading in readings.items()
-                if reading["value"] != ""
-            )
-            or "ready",
-            is_ready=True,
-        )
+        return BootLine(*line, _state(device, readings), is_ready=True)
+
+
+def _state(device: HardwareDevice, readings: Mapping[str, Any]) -> str:
+    """Return readings as a person reads them."""
+    keys = device.describe()
+    parts = [
+        f"{key.removeprefix(device.name).lstrip('_') or 'is'} {_shown(reading['value'])}"
+        f" {keys[key]['units']}".rstrip()
+        for key, reading in readings.items()
+        if reading["value"] != ""
+    ]
+    return ", ".join(parts) or "is ready"
 
 
 def _make_safe(device: HardwareDevice) -> None:
     try:
         device.stop()
         device.check_safe()
+        LOGGER.info("at the end %s %s", device.name, _state(device, device.read()))
     except DeviceError as error:
-        LOGGER.error("%s", error)  # noqa: TRY400 - it says all; the traceback says no more
+        LOGGER.error("at the end %s is not safe: %s", device.name, error)  # noqa: TRY400 - it says all; the traceback says no more
 
 
 def _shown(value: object) -> str:

@@ -9,7 +9,7 @@ from gently.visualization.contrast import Statistics, Window, encode_png, statis
 from gently.visualization.memo import Memo
 from gently.visualization.projections import Plane, Projections, project
 from gently.visualization.query import QueryError
-from storage import VolumeRecord, VolumeStore
+from storage import VolumeStore
 
 # Three projections of a 2048 × 2048 volume are about 10 MB; statistics are small.
 _PROJECTIONS_KEPT = 8
@@ -27,7 +27,7 @@ class Picture:
     @property
     def etag(self) -> str:
         """The identity as an HTTP entity tag."""
-        return f'"{self.uid}-{self.view}-{self.window.low:g}-{self.window.high:g}"'
+        return f'"{self.uid}-{self.view}-{self.window.low}-{self.window.high}"'
 
 
 class VolumeImages:
@@ -40,10 +40,6 @@ class VolumeImages:
         self._store = store
         self._projections = Memo(self._project, _PROJECTIONS_KEPT)
         self._statistics = Memo(self._sample, _STATISTICS_KEPT)
-
-    def record(self, uid: str) -> VolumeRecord:
-        """Return what is known of a volume; raises the store's errors."""
-        return self._store.record(uid)
 
     def statistics(self, uid: str) -> Statistics:
         """Return the distribution of a volume's counts."""
@@ -59,7 +55,7 @@ class VolumeImages:
         QueryError
             The volume has no such slice, or the window is empty.
         """
-        slices = self.record(uid).shape[0]
+        slices = self._store.record(uid).shape[0]
         if view is None:
             view = slices // 2
         if isinstance(view, int) and view >= slices:
