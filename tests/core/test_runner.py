@@ -10,7 +10,7 @@ import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 import pytest
 from bluesky.utils import MsgGenerator
-from ophyd.status import Status
+from ophyd.status import DeviceStatus, Status
 
 from gently.core.errors import FieldError, PlanRefusedError, WrongStateError
 from gently.core.runner import Order
@@ -149,6 +149,25 @@ def test_progress_of_a_motion_is_told_and_forgotten_at_the_end(lab: Lab) -> None
     ]
     assert "progress" in lab.heard(lab.queue.snapshot().history[-1])
     assert lab.runner.progress is None
+
+
+def test_a_status_that_only_tells_that_it_is_over_is_no_progress(lab: Lab) -> None:
+    class Plain(Motor):
+        def set(self, _: float) -> Any:
+            self.status = DeviceStatus(self)
+            return self.status
+
+    motor = Plain()
+
+    def move() -> MsgGenerator[None]:
+        yield from bps.abs_set(motor, 4, group="move")
+        threading.Timer(0.01, motor.status.set_exception, [OSError("stuck")]).start()
+        yield from bps.wait("move")
+
+    item = lab.run(move)
+
+    assert item.state == "failed"
+    assert "progress" not in lab.heard(item)  # ophyd calls this one 100 % done
 
 
 # ---------------------------------------------------------------------- pause and resume
