@@ -6,13 +6,14 @@ What the HTTP edge calls is here. Nothing here waits for the RunEngine.
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
+from event_model import DocumentNames, schema_validators
 from numpy.typing import NDArray
 
 from devices import (
@@ -26,7 +27,7 @@ from devices import (
 )
 from gently import __version__
 from gently.core.catalogue import BoundPlan, Catalogue
-from gently.core.errors import DeviceNotFoundError
+from gently.core.errors import DeviceNotFoundError, FieldError, PlanRefusedError
 from gently.core.events import EventLog
 from gently.core.preflight import preflight
 from gently.core.queue import Item, PlanQueue
@@ -41,6 +42,7 @@ __all__ = ["DeviceLayer"]
 
 LOGGER = logging.getLogger(__name__)
 _PLAN_END_S = 5.0
+_GIVEN_BY_BLUESKY = frozenset({"uid", "time", "scan_id"})
 
 
 class DeviceLayer:
@@ -107,6 +109,8 @@ class DeviceLayer:
 
     def prepare(self, item: Item) -> BoundPlan:
         """Validate an item and preflight it; raises `PlanRefusedError`."""
+        if errors := tuple(self._meta_errors(item)):
+            raise PlanRefusedError(item.name, errors)
         plan = self.catalogue.bind(item.name, item.args, item.kwargs)
         preflight(plan)
         return plan
@@ -181,6 +185,18 @@ class DeviceLayer:
             "instrument": self.instrument.name,
             "gently_version": self.version,
         }
+
+    def _meta_errors(self, item: Item) -> Iterator[FieldError]:
+        """Yield what would break each run of an item, and only once it has begun."""
+        for key in sorted(item.meta.keys() & _GIVEN_BY_BLUESKY):
+            yield FieldError(f"meta.{key}", "is given to each run by Bluesky; use another key")
+        session_id = item.meta.get("session_id") or self.session_id
+        if not (isinstance(session_id, str) and session_id.isprintable() and len(session_id) < 201):
+            yield FieldError("meta.session_id", "has to be at most 200 printable characters")
+        start = {**self._run_metadata(item), "uid": "", "time": 0.0, "scan_id": 1}
+        for error in schema_validators[DocumentNames.start].iter_errors(start):
+            place = ".".join(["meta", *map(str, error.absolute_path)])
+            yield FieldError(place, error.message[:200])
 
     def _open_sink(self, planned: PlannedVolume) -> FrameSink:
         item = self.runner.item

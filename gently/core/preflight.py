@@ -1,15 +1,19 @@
 """Preflight: run a plan's message stream against the limits, without the hardware."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from bluesky.utils import Msg
+from bluesky.utils import Msg, MsgGenerator
 
 from devices import HardwareDevice, LightSheet, LimitError
 from gently.core.catalogue import BoundPlan
 from gently.core.errors import FieldError, PlanRefusedError
 
 __all__ = ["preflight"]
+
+_MOST_STEPS = 500_000
+"""A plan that never ends must not be checked for ever; a day's sleep has 345,600."""
 
 
 def preflight(plan: BoundPlan) -> None:
@@ -22,29 +26,35 @@ def preflight(plan: BoundPlan) -> None:
     ------
     PlanRefusedError
         At the first message that would be refused, naming the step; and if a message goes
-        to a device that cannot be checked.
+        to a device that cannot be checked, or the plan raises or does not end.
     """
     messages = plan.generate()
+    try:
+        _consume(plan, messages)
+    finally:
+        with suppress(RuntimeError):  # it wants to clean up, by messages; there is nothing to
+            messages.close()
+
+
+def _consume(plan: BoundPlan, messages: MsgGenerator[Any]) -> None:
     answer: Any = None
-    step = 0
-    while True:
+    for step in range(1, _MOST_STEPS + 1):
         try:
             message = messages.send(answer)
         except StopIteration:
             return
         except Exception as error:  # a plan may raise anything
-            problem = f"{type(error).__name__}: {error} (after step {step})"
+            problem = f"{type(error).__name__}: {error} (after step {step - 1})"
             raise _refused(plan, "plan", problem) from error
-        step += 1
         try:
             _check(message)
         except LimitError as error:
-            messages.close()
             raise _refused(plan, error.field, f"{error} (step {step})") from error
         except TypeError as error:
-            messages.close()
             raise _refused(plan, "plan", f"{error} (step {step})") from error
         answer = _answer(message)
+    problem = f"does not end within {_MOST_STEPS} steps, so it was not checked to its end"
+    raise _refused(plan, "plan", problem)
 
 
 def _refused(plan: BoundPlan, axis: str, problem: str) -> PlanRefusedError:

@@ -294,12 +294,14 @@ class Runner:
                 watch(self._tell_progress)
 
     def _tell_progress(self, *, fraction: float | None = None, **progress: Any) -> None:
+        if fraction is None or "current" not in progress:
+            return  # ophyd's plain statuses: no more than a name, and "all" at an end of any kind
         self._progress = {
             "name": progress.get("name"),
-            "current": progress.get("current"),
+            "current": progress["current"],
             "target": progress.get("target"),
             "unit": progress.get("unit"),
-            "fraction": None if fraction is None else 1 - fraction,
+            "fraction": 1 - fraction,
             "seconds_left": progress.get("time_remaining"),
         }
         item_uid = self._item_uid()

@@ -8,6 +8,7 @@ import pytest
 from bluesky.utils import Msg, MsgGenerator
 
 from devices import FocusDrive, HardwareDevice, XYStage
+from gently.core import preflight as preflight_module
 from gently.core.catalogue import BoundPlan, Catalogue
 from gently.core.errors import FieldError, PlanRefusedError
 from gently.core.preflight import preflight
@@ -143,6 +144,34 @@ def test_a_plan_that_raises_is_refused_with_its_own_words() -> None:
 
     assert error.field == "plan"
     assert "KeyError: 'no such well' (after step 1)" in error.message
+
+
+def test_a_plan_that_never_ends_is_not_checked_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def endless() -> MsgGenerator[None]:
+        while True:
+            yield Msg("null")
+
+    monkeypatch.setattr(preflight_module, "_MOST_STEPS", 100)
+
+    assert "does not end within 100 steps" in refusal(bound(endless)).message
+
+
+def test_a_day_of_sleep_can_be_checked(devices: Mapping[str, HardwareDevice]) -> None:
+    preflight(Catalogue(ALL_PLANS, devices).bind("sleep", [86_400], {}))
+
+
+def test_a_refused_plan_may_want_to_clean_up_by_messages(
+    devices: Mapping[str, HardwareDevice],
+) -> None:
+    def stubborn(drive: FocusDrive) -> MsgGenerator[None]:
+        try:
+            yield Msg("set", drive, 999)
+        finally:
+            yield Msg("null")
+
+    assert refusal(bound(stubborn, drive=devices["focus"])).field == "z"
 
 
 def test_a_refused_plan_is_closed_so_that_it_cleans_up(
