@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from tests.conftest import REPOSITORY
+from tests import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
 _FENCE = re.compile(r"(?P<indent> *)```(?P<language>[a-z]*) ?(?P<words>.*)")

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from tests.conftest import REPOSITORY
+from tests import REPOSITORY
 from tests.docs.markdown import Block
 
 SCRIPTS = ("start_device_layer.py", "launch_copilot.py")

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests import REPOSITORY
 from tests.docs.markdown import DOCS, anchors, documents, links
 
 DECISIONS = DOCS / "explanation" / "decisions"

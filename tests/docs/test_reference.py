@@ -30,7 +30,7 @@ from gently.visualization import VolumeFeed
 from gently.visualization.server import create_app
 from plans import ALL_PLANS
 from storage import FrameInfo, VolumeRecord, VolumeSpec, VolumeStore, new_uid
-from tests.conftest import REPOSITORY
+from tests import REPOSITORY
 from tests.docs.markdown import DOCS, code, rows, section
 from tests.docs.reader import device_layer
 

@@ -13,7 +13,7 @@ import yaml
 
 from devices import load_instrument_file
 from gently.settings import CopilotSettings, DeviceLayerSettings
-from tests.conftest import REPOSITORY
+from tests import REPOSITORY
 from tests.docs.markdown import DOCS, Block, blocks, documents
 from tests.docs.reader import Reader
 

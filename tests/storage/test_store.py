@@ -18,7 +18,6 @@ from storage import (
     VolumeRecord,
     VolumeStore,
     new_uid,
-    ome_tiff,
 )
 from tests.storage.helpers import make_spec, names, write_volume
 
