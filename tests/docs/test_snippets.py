@@ -94,9 +94,10 @@ def test_a_json_block_is_json(block: Block) -> None:
 
 
 @NEEDS_A_SHELL
-@pytest.mark.parametrize("block", all_blocks("sh"), ids=str)
-def test_a_shell_block_is_one_even_if_it_is_not_run(block: Block) -> None:
-    subprocess.run(["bash", "-n", "-c", block.text], check=True)
+def test_a_shell_block_that_is_not_run_is_one_all_the_same() -> None:
+    for block in filter(lambda block: not is_done(block), all_blocks("sh")):
+        done = subprocess.run(["bash", "-n", "-c", block.text], capture_output=True, check=False)
+        assert done.returncode == 0, f"{block}: {done.stderr!r}"
 
 
 def test_the_documents_install_gently_as_the_readme_does() -> None:
