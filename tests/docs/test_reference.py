@@ -277,6 +277,12 @@ def test_every_annotation_of_a_volume_is_documented(record: VolumeRecord) -> Non
         assert {word for cell in rows(text) for word in code(cell)} == keys
 
 
+def test_everything_in_the_storage_folder_is_documented(http: httpx.Client) -> None:
+    text = section(VOLUME, "## The storage folder")
+    storage = Path(http.get("/api/settings").json()["storage"])
+    assert {path.name for path in storage.iterdir()} <= code(text)
+
+
 def test_every_key_of_a_volumes_metadata_is_documented(record: VolumeRecord) -> None:
     documented = code(section(VOLUME, "## Annotation `gently/volume`"))
     documented |= code(section(VOLUME, "## Metadata"))
