@@ -4,9 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from ophyd.status import DeviceStatus
-
-from devices.base import HardwareDevice
+from devices.base import ActionStatus, HardwareDevice
 from devices.core import Core
 from devices.errors import DeviceError, LimitError
 from devices.limits import Limits
@@ -21,6 +19,7 @@ class Stage(HardwareDevice):
     """What moves: it has limits for every axis, and stop ends its motion."""
 
     limits: Mapping[str, Limits]
+    timeout_s: float
 
     def stop(self, *, success: bool = False) -> None:
         """Stop at once.
@@ -73,9 +72,9 @@ class XYStage(Stage):
         super().__init__(name, core=core, label=label)
         self.limits = {"x": x_limits, "y": y_limits}
         self._tolerance_um = tolerance_um
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
 
-    def set(self, value: "Sequence[float] | Mapping[str, float]") -> DeviceStatus:
+    def set(self, value: "Sequence[float] | Mapping[str, float]") -> ActionStatus:
         """Go to (x, y) or ``{"x": …, "y": …}``, in µm; returns at once.
 
         Raises
@@ -90,7 +89,7 @@ class XYStage(Stage):
                 x_um,
                 y_um,
                 tolerance_um=self._tolerance_um,
-                timeout_s=self._timeout_s,
+                timeout_s=self.timeout_s,
             )
         )
 
@@ -110,10 +109,12 @@ class XYStage(Stage):
         if isinstance(value, Mapping):
             if set(value) != set(self.limits):
                 raise LimitError(
-                    f"{self.name} moves to an x and a y, not to {sorted(value)}", field="x"
+                    f"{self.name} moves to an x and a y, not to {list(value)}", field="x"
                 )
             value = (value["x"], value["y"])
-        if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
+        # bytes are a sequence of numbers, but never meant as a position.
+        is_pair = isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
+        if not is_pair or len(value) != 2:
             raise LimitError(f"{self.name} moves to (x, y), not to {value!r}", field="x")
         x_um, y_um = (
             self.limits[axis].check(
@@ -152,9 +153,9 @@ class FocusDrive(Stage):
         super().__init__(name, core=core, label=label)
         self.limits = {"z": limits}
         self._tolerance_um = tolerance_um
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
 
-    def set(self, value: float) -> DeviceStatus:
+    def set(self, value: float) -> ActionStatus:
         """Go to `value` µm; returns at once.
 
         Raises
@@ -165,7 +166,7 @@ class FocusDrive(Stage):
         z_um = self._checked(value)
         return self._status(
             self._core.move(
-                self.label, z_um, tolerance_um=self._tolerance_um, timeout_s=self._timeout_s
+                self.label, z_um, tolerance_um=self._tolerance_um, timeout_s=self.timeout_s
             )
         )
 

@@ -63,7 +63,7 @@ def _printable(value: str) -> str:
 
 
 def _small_json(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    size = len(json.dumps(value, allow_nan=False))
+    size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
     if size > MOST_METADATA_BYTES:
         raise ValueError(f"{size} bytes of JSON; at most {MOST_METADATA_BYTES} go into the file")
     return value

@@ -27,9 +27,12 @@ class VolumeWriter:
 
     A context manager: leaving it without `finish` discards the volume. `write` may be called from
     several threads, `discard` from any thread at any time. Only `finish` gives the file its name.
+    At the end `ended` is told once: the record, or None if the volume was discarded.
     """
 
-    def __init__(self, spec: VolumeSpec, path: Path, *, ended: Callable[[], None]) -> None:
+    def __init__(
+        self, spec: VolumeSpec, path: Path, *, ended: Callable[[VolumeRecord | None], None]
+    ) -> None:
         self.spec: Final = spec
         self._path = path
         self._part = path.with_name(path.name + PART)
@@ -106,7 +109,7 @@ class VolumeWriter:
         except BaseException as error:
             self.discard(repr(error))
             raise
-        self._tell_ended()
+        self._tell_ended(record)
         return record
 
     def discard(self, reason: str) -> None:
@@ -121,7 +124,7 @@ class VolumeWriter:
             self._file.close()
             self._part.unlink(missing_ok=True)
         LOGGER.warning("volume %s discarded: %s", self.spec.uid, reason)
-        self._tell_ended()
+        self._tell_ended(None)
 
     def __enter__(self) -> Self:
         return self

@@ -76,7 +76,7 @@ async def _read_item(request: Request) -> Json:
     item = layer.queue.find(request.path_params["item_uid"])
     return Json(
         {
-            "item": item.message(),
+            "item": item.request(),
             "state": item.state,
             "progress": layer.runner.progress if item.state in ("running", "paused") else None,
             "result": item.result.message() if item.result else None,

@@ -71,9 +71,10 @@ class DeviceLayer:
             root = settings.storage.expanduser().resolve()
             address = f"http://{settings.host}:{settings.port}"
             undo.enter_context(StoreLock(root, {"pid": os.getpid(), "address": address}))
-            self.store = VolumeStore(root)
+            self.store = undo.enter_context(VolumeStore(root))
             for swept in self.store.sweep():
                 LOGGER.warning("removed %s, left unfinished by a device layer that died", swept)
+            self.store.refresh()
             self.instrument = Instrument(
                 load_instrument_file(settings.config), open_sink=self._open_sink
             )

@@ -71,6 +71,13 @@ class Item:
 
     def message(self) -> dict[str, Any]:
         """Return it as Bluesky's queue server would send it."""
+        found = self.request()
+        if self.result is not None:
+            found["result"] = self.result.message()
+        return found
+
+    def request(self) -> dict[str, Any]:
+        """Return what was asked for, without what became of it."""
         found: dict[str, Any] = {
             "item_type": "plan",
             "name": self.name,
@@ -83,8 +90,6 @@ class Item:
         }
         if self.time_start is not None:
             found["properties"] = {"time_start": self.time_start}
-        if self.result is not None:
-            found["result"] = self.result.message()
         return found
 
 

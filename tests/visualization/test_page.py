@@ -1,8 +1,6 @@
 """The page in a real browser."""
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,7 +15,6 @@ from playwright.sync_api import (
     Request,
     Route,
     expect,
-    sync_playwright,
 )
 
 from gently.visualization import VizServer, VolumeFeed
@@ -25,35 +22,8 @@ from gently.visualization.contrast import Window, statistics, to_8bit
 from storage import VolumeRecord, VolumeStore
 from tests.visualization.specimen import embryo, keep
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # The processes of a closed tab are to end with it: no spare one, no zygote that reaps late.
-    "--disable-features=SpareRendererForSitePerProcess",
-    "--no-zygote",
-)
-
 PIXELS = embryo((6, 48, 64))
 WINDOW = statistics(PIXELS).window
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Give a browser that is installed; without one skip, but fail in CI."""
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        missing = f"no browser is installed (looked for {', '.join(BROWSERS)})"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
