@@ -1,5 +1,7 @@
 """The server: it has its address before the hardware is touched, and ends with its streams."""
 
+import asyncio
+import socket
 import threading
 
 import httpx
@@ -22,6 +24,27 @@ def test_a_port_that_is_taken_is_refused_with_whom_to_look_for() -> None:
 def test_a_host_that_is_not_this_machine_is_refused() -> None:
     with pytest.raises(PortTakenError, match=r"203\.0\.113\.1:0 cannot be had"):
         bind("203.0.113.1", 0)
+
+
+def test_an_answer_is_sent_at_once_and_not_held_back_to_fill_a_packet() -> None:
+    async def scenario() -> bool:
+        undelayed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connection = writer.get_extra_info("socket")
+            option = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            undelayed.set_result(bool(option))
+            writer.close()
+
+        listener = bind("127.0.0.1", 0)
+        async with await asyncio.start_server(serve, sock=listener):
+            _, client = await asyncio.open_connection(*listener.getsockname())
+            answer = await undelayed
+            client.close()
+            await client.wait_closed()
+        return answer
+
+    assert asyncio.run(scenario())
 
 
 def test_the_end_of_the_server_ends_the_event_streams_properly(
