@@ -125,7 +125,8 @@ class Core:
         self._mmc = _HubAwareCore(mm_path=folder, adapter_paths=[folder])
         self._buffer_mb = buffer_mb
         self._fitted_bytes = 0
-        self._latched = threading.Event()
+        self._latches = 0
+        self._latching = threading.Lock()
         # The latest stop and pause of each label, as a mark that compares by identity.
         self._stops: dict[str, object] = {}
         self._pauses: dict[str, object] = {}
@@ -341,7 +342,7 @@ class Core:
 
     def _stop_from_now(self, label: str) -> Callable[[], bool]:
         asked_at = self._stops.get(label)
-        return lambda: self._latched.is_set() or self._stops.get(label) is not asked_at
+        return lambda: self._latches or self._stops.get(label) is not asked_at
 
     def _pause_from_now(self, label: str) -> Callable[[], bool]:
         asked_at = self._pauses.get(label)
@@ -352,13 +353,16 @@ class Core:
     def latch(self) -> None:
         """Refuse every motion, light and sequence from now on, until `release`.
 
-        Takes no lock and calls no hardware: it works in any state, from any thread.
+        Calls no hardware: it works in any state, from any thread. Of several latches each
+        wants its own release.
         """
-        self._latched.set()
+        with self._latching:
+            self._latches += 1
 
     def release(self) -> None:
-        """Allow motions again."""
-        self._latched.clear()
+        """Take one latch back; motions are allowed again when it was the last."""
+        with self._latching:
+            self._latches -= 1
 
     def halt_motion(self, label: str, *, is_pause: bool = False) -> None:
         """Stop a stage at once, on the caller's thread, past the queue.
@@ -424,7 +428,7 @@ class Core:
         StoppedError
             If `cancelled` is set, or the core is latched.
         """
-        if cancelled.is_set() or self._latched.is_set():
+        if cancelled.is_set() or self._latches:
             raise StoppedError(f"{label} was not started: a stop was asked for")
         self._fit_buffer(label)
         sequence = (label, count, 0, True)  # no interval; end the sequence on overflow
@@ -461,7 +465,7 @@ class Core:
         deadline = time.monotonic() + 2 * exposure_ms / 1000 + _FRAME_GRACE_S
         while True:
             # Looked at for each frame: a fast camera may always have the next one waiting.
-            if cancelled.is_set() or self._latched.is_set():
+            if cancelled.is_set() or self._latches:
                 raise StoppedError(f"{label} was stopped after {index} of {count} frames")
             if self._mmc.getRemainingImageCount():
                 break

@@ -166,7 +166,7 @@ class LightSheet(HardwareDevice):
         self.published = None
         self._documents.clear()  # of a volume that was given up when it was published already
         self._thread = threading.Thread(
-            target=self._run, args=(self._request, status, self._cancelled), name=self.name
+            target=self._run, args=(self._request, status, self._cancelled), name=self.name, daemon=True
         )
         self._thread.start()
         return status
@@ -249,7 +249,7 @@ class LightSheet(HardwareDevice):
             thread.join()
             status.set_finished()
 
-        threading.Thread(target=wait, name=f"{self.name} unstage").start()
+        threading.Thread(target=wait, name=f"{self.name} unstage", daemon=True).start()
         return status
 
     # ------------------------------------------------------------------ the volume's thread

@@ -12,6 +12,8 @@ from plans.parameters import ExposureMs, all_devices, inject
 
 __all__ = ["acquire_volume", "snap"]
 
+_SUMMARY = ("uid", "path", "shape", "dtype", "session_id")
+
 
 def acquire_volume(
     num_slices: Annotated[int, Field(ge=1, le=10_000, description="How many slices.")] = 50,
@@ -27,8 +29,8 @@ def acquire_volume(
     center_um: Annotated[
         float | None,
         Field(
-            description="Middle of the sweep on the slice drive, in µm; "
-            "by default where the drive is."
+            description="Middle of the sweep on the slice drive, in µm, or the place of all "
+            "slices if step_um is 0; by default where the drive is."
         ),
     ] = None,
     light_sheet: LightSheet = inject("light_sheet"),
@@ -56,6 +58,7 @@ def acquire_volume(
         yield from bps.prepare(light_sheet, request, wait=True)
         yield from bps.trigger_and_read([light_sheet, *stages])
         yield from bps.close_run()
+        yield from bps.checkpoint()  # where a pause comes that was asked for meanwhile
         return _summary(light_sheet)
 
     return (yield from bpp.stage_wrapper(take(), [light_sheet]))
@@ -85,8 +88,7 @@ def snap(
 
 
 def _summary(light_sheet: LightSheet) -> dict[str, Any]:
-    """Return what is told about the volume just published; nothing in a preflight."""
-    if light_sheet.published is None:
-        return {}
-    metadata = light_sheet.published.metadata()
-    return {key: metadata[key] for key in ("uid", "path", "shape", "dtype", "session_id")}
+    """Return what is told about the volume just published; empty words in a preflight."""
+    published = light_sheet.published
+    metadata = published.metadata() if published else dict.fromkeys(_SUMMARY, "")
+    return {key: metadata[key] for key in _SUMMARY}

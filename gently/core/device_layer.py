@@ -72,8 +72,7 @@ class DeviceLayer:
             address = f"http://{settings.host}:{settings.port}"
             undo.enter_context(StoreLock(root, {"pid": os.getpid(), "address": address}))
             self.store = undo.enter_context(VolumeStore(root))
-            for swept in self.store.sweep():
-                LOGGER.warning("removed %s, left unfinished by a device layer that died", swept)
+            self.store.sweep()
             self.store.refresh()
             self.instrument = Instrument(
                 load_instrument_file(settings.config), open_sink=self._open_sink

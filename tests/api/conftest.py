@@ -28,7 +28,9 @@ def layer(shared_layer: DeviceLayer) -> Iterator[DeviceLayer]:
 
 @pytest.fixture
 def client(layer: DeviceLayer) -> Iterator[TestClient]:
-    with TestClient(create_app(layer), raise_server_exceptions=False) as client:
+    with TestClient(
+        create_app(layer), base_url="http://127.0.0.1", raise_server_exceptions=False
+    ) as client:
         yield client
 
 

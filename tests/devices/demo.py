@@ -73,7 +73,13 @@ class Volume:
     shape: tuple[int, ...]
 
     def metadata(self) -> dict[str, Any]:
-        return {"uid": self.uid, "path": str(self.path), "shape": list(self.shape)}
+        return {
+            "uid": self.uid,
+            "path": str(self.path),
+            "shape": list(self.shape),
+            "dtype": "uint16",
+            "session_id": "test",
+        }
 
 
 @dataclass
