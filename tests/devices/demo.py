@@ -71,14 +71,16 @@ class Volume:
     uid: str
     path: Path
     shape: tuple[int, ...]
+    dtype: str
 
     def metadata(self) -> dict[str, Any]:
         return {
             "uid": self.uid,
             "path": str(self.path),
             "shape": list(self.shape),
-            "dtype": "uint16",
-            "session_id": "test",
+            "dtype": self.dtype,
+            "session_id": "session",
+            "exposure_ms": 1.0,
         }
 
 
@@ -100,7 +102,8 @@ class Sink:
         assert len(self.written) == self.planned.shape[0]
         self.state = "published"
         uid = f"{len(self.shelf.sinks):032x}"
-        return Volume(uid, self.shelf.folder / f"{uid}.tif", self.planned.shape)
+        path = self.shelf.folder / f"{uid}.tif"
+        return Volume(uid, path, self.planned.shape, self.planned.dtype)
 
     def __enter__(self) -> Self:
         return self

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import bluesky.plan_stubs as bps
 import pytest
 from bluesky.utils import FailedStatus, RunEngineInterrupted
 
@@ -51,14 +52,19 @@ def interrupt_in_mid_volume(bench: Bench, run_engine: Any, order: str) -> None:
 # ---------------------------------------------------------------- a volume
 
 
-def test_acquire_volume_publishes_one_volume_and_returns_its_metadata(
+def test_acquire_volume_publishes_one_volume_and_returns_how_to_find_it(
     bench: Bench, run_engine: Any
 ) -> None:
     result = run_engine(volume(bench)).plan_result
     (sink,) = bench.shelf.sinks
     assert sink.state == "published"
-    assert result["shape"] == [4, 512, 512]
-    assert result == bench.sheet.published.metadata()  # type: ignore[union-attr]
+    assert result == {
+        "uid": bench.sheet.published.uid,  # type: ignore[union-attr]
+        "path": str(bench.sheet.published.path),  # type: ignore[union-attr]
+        "shape": [4, 512, 512],
+        "dtype": "uint16",
+        "session_id": "session",
+    }
 
 
 def test_a_volume_is_one_run_with_one_event(
@@ -218,4 +224,16 @@ def test_a_stop_at_the_ends_of_a_volume_leaves_no_light(
     else:  # all frames were there: the volume is whole
         run_engine(volume(bench))
         assert bench.shelf.states == ["published"]
+    assert not bench.is_lit
+
+
+def test_a_plan_that_fails_with_the_shutter_open_leaves_it_closed(
+    bench: Bench, run_engine: Any
+) -> None:
+    def careless() -> Any:
+        yield from bps.mv(bench.shutter, "open")
+        raise OSError("something else")
+
+    with pytest.raises(OSError, match="something else"):
+        run_engine(careless())
     assert not bench.is_lit
