@@ -30,6 +30,12 @@ from storage.values import VolumeRecord
 _PAGE: Final = 1000
 
 
+class _Bar(tqdm):
+    """A bar that needs no thread to watch over it."""
+
+    monitor_interval = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """What a command found: for programs, for people, and whether all is well."""
@@ -199,7 +205,7 @@ def _every_uid(store: VolumeStore) -> Iterator[str]:
 @contextmanager
 def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show progress where a person looks on, and leave no trace of it."""
-    with tqdm(desc=what, unit="file", file=sys.stderr, leave=False, disable=None) as bar:
+    with _Bar(desc=what, unit="file", file=sys.stderr, leave=False, disable=None) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total

@@ -127,7 +127,7 @@ class StoreMachine(RuleBasedStateMachine):
         for writer in self.writing:
             writer.discard("the process ends")
         self.writing = []
-        self.store = VolumeStore(self.folder / "data")
+        self.store = VolumeStore(self.store.root)
         self.store.sweep()
         self.store.refresh()
 
