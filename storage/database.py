@@ -189,7 +189,9 @@ class DisposableDatabase:
             for pool in (self._reading, self._writing):
                 _drop(pool)  # Windows moves no open file
             aside = self.path.with_name(f"{self.path.name}.broken")
-            LOGGER.warning("%s (%s) becomes %s and is made again", self.path, problem, aside.name)
+            LOGGER.warning(
+                "%s becomes %s and is made again: %s", self.path, aside.name, str(problem)
+            )
             self.path.replace(aside)
             _remove(*(f"{self.path}{end}" for end in _WAL_FILES))
 
@@ -229,7 +231,11 @@ def _connect(path: Path) -> Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

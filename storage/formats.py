@@ -86,9 +86,9 @@ def read(path: Path) -> VolumeRecord:
     known = check(path)
     try:
         return known.read(path)
-    except FileNotFoundError:
-        raise
     except OSError as error:
+        if not os.path.lexists(path):
+            raise FileNotFoundError(path) from error
         raise BrokenVolumeError(path, str(error)) from error
 
 

@@ -23,7 +23,9 @@ Tables
 
 import json
 import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -155,11 +157,11 @@ class Index:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        folder = root
-        if not os.access(root, os.W_OK):
-            self._private = tempfile.TemporaryDirectory(prefix="gently-index-")
-            folder = Path(self._private.name)
+        self.private: Final = not os.access(root, os.W_OK)
+        folder = Path(tempfile.mkdtemp(prefix="gently-index-")) if self.private else root
         self._database = DisposableDatabase(folder / "index.sqlite", _APPLICATION, _SCHEMA)
+        if self.private:
+            weakref.finalize(self, _remove, folder, self._database)
 
     @property
     def path(self) -> Path:
@@ -386,6 +388,11 @@ def _value(value: str | datetime) -> str | int:
 
 def _digest(values: Sequence[object]) -> str:
     return xxhash.xxh3_64_hexdigest("\0".join(map(str, values)).encode())
+
+
+def _remove(folder: Path, database: DisposableDatabase) -> None:
+    database.close()  # Windows removes no open file
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _mark(path: Path) -> Mark | None:

@@ -368,7 +368,8 @@ class VolumeStore:
     def _answer(self, ask: Callable[[], T]) -> T:
         """Ask the index, once it knows all files."""
         with self._looking:
-            if not self._looked:
+            # Nobody else tells a private index what is new.
+            if self._index.private or not self._looked:
                 self.refresh()
         try:
             return ask()

@@ -23,6 +23,7 @@ from pydantic import (
     FiniteFloat,
     JsonValue,
 )
+from pydantic_core import from_json
 
 from storage.errors import InvalidUidError
 
@@ -63,9 +64,12 @@ def _printable(value: str) -> str:
 
 
 def _small_json(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
-    if size > MOST_METADATA_BYTES:
-        raise ValueError(f"{size} bytes of JSON; at most {MOST_METADATA_BYTES} go into the file")
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    if len(text) > MOST_METADATA_BYTES:
+        raise ValueError(
+            f"{len(text)} bytes of JSON; at most {MOST_METADATA_BYTES} go into the file"
+        )
+    from_json(text)  # refuses what is nested so deep that others could not read it
     return value
 
 
