@@ -342,7 +342,7 @@ class Core:
 
     def _stop_from_now(self, label: str) -> Callable[[], bool]:
         asked_at = self._stops.get(label)
-        return lambda: self._latches or self._stops.get(label) is not asked_at
+        return lambda: self._latches > 0 or self._stops.get(label) is not asked_at
 
     def _pause_from_now(self, label: str) -> Callable[[], bool]:
         asked_at = self._pauses.get(label)

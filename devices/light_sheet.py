@@ -166,7 +166,10 @@ class LightSheet(HardwareDevice):
         self.published = None
         self._documents.clear()  # of a volume that was given up when it was published already
         self._thread = threading.Thread(
-            target=self._run, args=(self._request, status, self._cancelled), name=self.name, daemon=True
+            target=self._run,
+            args=(self._request, status, self._cancelled),
+            name=self.name,
+            daemon=True,
         )
         self._thread.start()
         return status

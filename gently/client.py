@@ -229,9 +229,7 @@ class DeviceLayerClient:
         A device that did not stop is no exception: it is named in the report, whose
         `success` is then false.
         """
-        return read(
-            StopReport, self._transport.request("POST", "stop", body={}, timeout_s=STOP_S)
-        )
+        return read(StopReport, self._transport.request("POST", "stop", body={}, timeout_s=STOP_S))
 
     def pause(self) -> None:
         """Pause the running plan at its next checkpoint."""

@@ -54,3 +54,26 @@ def test_an_error_of_our_own_is_a_500_that_tells_the_log_and_not_the_client(
     assert "its log has the cause" in response.json()["detail"]
     assert "secret" not in response.text
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Host", "evil.example"),
+        ("Host", "127.0.0.1.evil.example"),
+        ("Host", ""),
+        ("Origin", "https://evil.example"),
+        ("Origin", "null"),
+    ],
+)
+def test_a_request_for_or_from_another_host_is_refused(
+    client: TestClient, name: str, value: str
+) -> None:
+    refused = client.post("/api/stop", headers={name: value})
+    assert refused.status_code == 403
+    assert name in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:8080", "http://127.0.0.1:60610"])
+def test_a_page_of_this_machine_may_ask(client: TestClient, origin: str) -> None:
+    assert client.get("/api/status", headers={"Origin": origin}).status_code == 200
