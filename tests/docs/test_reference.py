@@ -29,7 +29,7 @@ from gently.settings import CopilotSettings, DeviceLayerSettings
 from gently.visualization import VolumeFeed
 from gently.visualization.server import create_app
 from plans import ALL_PLANS
-from storage import FrameInfo, VolumeRecord, VolumeSpec, VolumeStore, new_uid
+from storage import FrameInfo, VolumeRecord, VolumeSpec, VolumeStore, cli, new_uid
 from tests import REPOSITORY
 from tests.docs.markdown import DOCS, code, rows, section
 from tests.docs.reader import device_layer
@@ -246,6 +246,21 @@ def test_every_command_of_the_copilot_is_documented() -> None:
     text = section(COMMAND_LINE, "### Commands")
     documented = [command.strip("`").split()[0] for command in rows(text)]
     assert documented == list(BUILTINS)
+
+
+def test_every_command_and_option_of_the_store_is_documented() -> None:
+    text = section(COMMAND_LINE, "## `gently-store`")
+    (commands,) = [a.choices for a in cli._parser()._actions if isinstance(a.choices, dict)]
+    documented = [command.strip("`").split()[0] for command in rows(text)]
+    assert [name for name in documented if not name.isdecimal()] == list(commands)
+    options = {
+        option
+        for command in commands.values()
+        for action in command._actions
+        for option in action.option_strings
+        if option.startswith("--") and option != "--help"
+    }
+    assert {word.split()[0] for word in code(text) if word.startswith("--")} == options
 
 
 # ---------------------------------------------------------------------- the volume file
