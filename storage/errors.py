@@ -105,6 +105,13 @@ class IncompleteVolumeError(StorageError):
         self.missing = tuple(missing)
 
 
+class UnprovenVolumeError(StorageError):
+    """What came is not what was asked for; the volume was discarded."""
+
+    def __init__(self, uid: str, flaw: str) -> None:
+        super().__init__(f"volume {uid} was discarded: {flaw}")
+
+
 class StoreLockedError(StorageError):
     """Another process holds this store."""
 
