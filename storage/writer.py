@@ -94,6 +94,11 @@ class VolumeWriter:
         self._pump.put(info.index, frame)
         self._check_taking()
 
+    @property
+    def back_pressure_s(self) -> float:
+        """How long `write` has waited for the disk so far, in all."""
+        return self._pump.back_pressure_s
+
     def finish(self) -> VolumeRecord:
         """Wait for the disk, prove the volume and publish it under its final name.
 

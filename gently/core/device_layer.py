@@ -214,13 +214,19 @@ class DeviceLayer:
             instrument=self.instrument.name,
             camera=planned.camera,
             positions_um=dict(planned.positions_um),
+            first_z_um=planned.first_z_um,
+            z_tolerance_um=planned.z_tolerance_um,
+            significant_bits=planned.significant_bits,
+            frames_differ=planned.frames_differ,
             metadata={"plan_kwargs": dict(item.kwargs) if item else {}},
         )
         return _Sink(self.store.create(spec), self._published)
 
     def _published(self, record: VolumeRecord) -> None:
-        LOGGER.info("published %s", record.path)
-        self.events.publish("volume.published", **record.metadata())
+        LOGGER.info("published %s (%s)", record.path, record.status)
+        # Whoever waits for a volume must not take an incomplete one for it.
+        kind = "volume.published" if record.status == "complete" else "volume.incomplete"
+        self.events.publish(kind, **record.metadata())
 
     def _end_the_plan(self) -> None:
         self.instrument.core.latch()
@@ -238,8 +244,17 @@ class _Sink:
     def write(self, frame: NDArray[Any], *, index: int, delta_t_s: float, z_um: float) -> None:
         self._writer.write(frame, FrameInfo(index=index, delta_t_s=delta_t_s, z_um=z_um))
 
+    @property
+    def back_pressure_s(self) -> float:
+        return self._writer.back_pressure_s
+
     def finish(self) -> AcquiredVolume:
-        record = self._writer.finish()
+        return self._told(self._writer.finish())
+
+    def keep(self, reason: str) -> AcquiredVolume:
+        return self._told(self._writer.keep(reason))
+
+    def _told(self, record: VolumeRecord) -> VolumeRecord:
         self._published(record)
         return record
 
