@@ -1,6 +1,7 @@
 """The flat store, ``{root}/volumes/{uid}.tif``: it knows nothing that its files do not say."""
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -93,6 +94,10 @@ class VolumeStore:
         except BaseException:
             self._release(part)
             raise
+
+    def free_bytes(self) -> int:
+        """Return how many bytes the disk below the volumes has left for this user."""
+        return shutil.disk_usage(self.volumes).free
 
     def sweep(self) -> Sequence[Path]:
         """Remove what dead writers left, and return it.

@@ -112,7 +112,7 @@ class DeviceLayer:
         if errors := tuple(self._meta_errors(item)):
             raise PlanRefusedError(item.name, errors)
         plan = self.catalogue.bind(item.name, item.args, item.kwargs)
-        preflight(plan)
+        preflight(plan, self.store)
         return plan
 
     def add(self, item: Item, place: Callable[[list[str]], int]) -> int:
