@@ -190,7 +190,7 @@ class VolumeStore:
         since, until
             When the volume was begun: from `since` on, and before `until`; with a time zone.
         status
-            ``complete``, or ``trashed``.
+            ``complete``, ``incomplete``, or ``trashed``.
         limit, after
             A page: at most so many volumes, from behind the one of this UID.
 

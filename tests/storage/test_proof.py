@@ -149,7 +149,9 @@ class TestAnIncompleteVolume:
         record = self.keep(store)
         again = VolumeStore(store.root)
         assert again.record(record.uid) == record
-        assert again.list() == [record]
+        assert again.list() == [], "what is not complete is not listed among what is"
+        assert again.query(status="incomplete") == [record]
+        assert (again.stats().volumes, again.stats().incomplete) == (0, 1)
         assert again.verify(record.uid) == record
 
     def test_has_the_frames_that_came_in_their_places_and_zeros_between(
