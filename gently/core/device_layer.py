@@ -224,9 +224,10 @@ class DeviceLayer:
 
     def _published(self, record: VolumeRecord) -> None:
         LOGGER.info("published %s (%s)", record.path, record.status)
-        # Whoever waits for a volume must not take an incomplete one for it.
-        kind = "volume.published" if record.status == "complete" else "volume.incomplete"
-        self.events.publish(kind, **record.metadata())
+        if record.status == "complete":
+            self.events.publish("volume.published", **record.metadata())
+        else:  # whoever waits for a volume must not take this for it
+            self.events.publish("volume.incomplete", **record.metadata())
 
     def _end_the_plan(self) -> None:
         self.instrument.core.latch()
