@@ -102,6 +102,7 @@ def test_every_key_of_the_status_is_documented(http: httpx.Client) -> None:
         ("GET", "/api/history/get", "GET /api/history/get"),
         ("POST", "/api/re/runs", "POST /api/re/runs"),
         ("GET", "/api/volumes", "GET /api/volumes"),
+        ("GET", "/api/runs", "GET /api/runs"),
         ("GET", "/api/devices/focus/read", "GET /api/devices/{name}/read"),
         ("GET", "/api/settings", "GET /api/settings"),
         ("POST", "/api/stop", "POST /api/stop"),
