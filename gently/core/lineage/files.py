@@ -19,7 +19,7 @@ import xxhash
 from pydantic import JsonValue
 
 from gently.core.lineage.tiff import inspect_tiff
-from gently.core.lineage.values import RegistrationError
+from gently.core.lineage.values import UNREADABLE, RegistrationError
 from gently.core.lineage.zarr import inspect_zarr
 
 PIECE_BYTES: Final = 1 << 20
@@ -76,7 +76,7 @@ def examine(path: Path, kind: str, metadata: Mapping[str, JsonValue]) -> None:
         raise RegistrationError(there)
     try:
         found = inspect(path)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise RegistrationError(f"{path} {error}") from error
     if found is not None:
         _check_agreement(path, found, metadata)
@@ -191,7 +191,7 @@ def _long_axes(shape: Sequence[int]) -> list[int]:
 def _inspect_npy(path: Path) -> Contents:
     try:
         array = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"is not a whole NPY: {error}") from error
     return array.shape, array.dtype.name
 

@@ -1,22 +1,10 @@
 """Whether a file is a whole TIFF, and what it holds."""
 
-import struct
 from pathlib import Path
-from typing import Final
 
 import tifffile
 
-UNREADABLE: Final = (
-    tifffile.TiffFileError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    OSError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
-"""What the reader raises for files that somebody damaged."""
+from gently.core.lineage.values import UNREADABLE
 
 
 def inspect_tiff(path: Path) -> tuple[tuple[int, ...], str]:
@@ -26,7 +14,7 @@ def inspect_tiff(path: Path) -> tuple[tuple[int, ...], str]:
             series = tiff.series[0]
             shape, dtype = series.shape, series.dtype
             whole = _has_all_pixels(tiff, path.stat().st_size)
-    except UNREADABLE as error:
+    except (tifffile.TiffFileError, *UNREADABLE) as error:
         raise ValueError(f"is not a readable TIFF: {error}") from error
     if not whole:
         raise ValueError("is cut off: pages or pixels are missing at its end")

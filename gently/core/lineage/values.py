@@ -2,6 +2,8 @@
 
 import json
 import re
+import struct
+import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +14,22 @@ from pydantic import JsonValue
 
 UID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:@+-]{0,127}", re.ASCII)
 KIND: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
+
+UNREADABLE: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    tokenize.TokenError,
+)
+"""What libraries raise for a file that somebody damaged; found by damaging files."""
 
 
 class DataStoreError(Exception):

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from gently.core.lineage.values import UNREADABLE
+
 
 def inspect_zarr(path: Path) -> tuple[tuple[int, ...], str]:
     """Return the shape and dtype of level 0, or raise ValueError with what is wrong."""
     try:
         return _inspect(path)
-    except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"is not a readable OME-Zarr: {error}") from error
 
 
