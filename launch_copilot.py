@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gently.agent.journal import Journal, new_session_id, user
+from gently.agent.journal import Journal, new_session_id, now, user
 from gently.agent.run_once import Exit, OneCommand
 from gently.client import ClientError, DeviceLayerClient
 from gently.core.data_store import DataStore, DataStoreError, Record, Trace
@@ -123,6 +123,7 @@ class Records:
         self._stack = stack
         self._device_layer = device_layer
         self._settings = settings
+        self._begun = now()
 
     @cached_property
     def root(self) -> Path:
@@ -153,7 +154,9 @@ class Records:
     def begin_session(self) -> Journal:
         """Begin the session of the settings, or a new one, until the copilot leaves."""
         uid = self._settings.session or new_session_id()
-        self.data_store.begin_session(uid, title=self._settings.title, who=user())
+        self.data_store.begin_session(
+            uid, title=self._settings.title, who=user(), begun=self._begun
+        )
         self._stack.callback(self._end_session, uid)
         return Journal(self.data_store, uid, user())
 

@@ -11,6 +11,11 @@ from gently.client import Item
 from gently.core.data_store import DataStore
 
 
+def now() -> str:
+    """Return the time, ISO, UTC."""
+    return datetime.now(UTC).isoformat()
+
+
 @dataclass(frozen=True)
 class Prompt:
     """One line given to the copilot.
@@ -28,7 +33,7 @@ class Prompt:
 
     text: str
     uid: str = field(default_factory=lambda: uuid4().hex)
-    asked: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
+    asked: str = field(default_factory=now)
 
     def meta(self, session_id: str | None) -> dict[str, JsonValue]:
         """Return what an item that it causes carries into its documents and files."""
@@ -67,14 +72,15 @@ class Journal:
         DataStoreError
             If the lineage cannot be written.
         """
-        origins = []
-        if self.session_id is not None:
-            origins.append(self._data_store.add("session", self.session_id).uid)
+        store, asked = self._data_store, prompt.asked
+        origins = [] if self.session_id is None else [self.session_id]
+        for uid in origins:
+            store.add("session", uid, created=asked)
         text: dict[str, JsonValue] = {"text": prompt.text, "who": self._who}
-        self._data_store.add("prompt", prompt.uid, text, parents=origins, created=prompt.asked)
+        store.add("prompt", prompt.uid, text, parents=origins, created=asked)
         if item is not None:
-            asked: dict[str, JsonValue] = {"name": item.name, "kwargs": dict(item.kwargs)}
-            self._data_store.add("item", item.item_uid, asked, parents=[prompt.uid])
+            plan: dict[str, JsonValue] = {"name": item.name, "kwargs": dict(item.kwargs)}
+            store.add("item", item.item_uid, plan, parents=[prompt.uid])
 
 
 def new_session_id() -> str:

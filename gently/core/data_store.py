@@ -209,7 +209,9 @@ class DataStore:
 
     # Sessions
 
-    def begin_session(self, uid: str, *, title: str = "", who: str = "") -> Session:
+    def begin_session(
+        self, uid: str, *, title: str = "", who: str = "", begun: str | None = None
+    ) -> Session:
         """Begin a session, or go on with the one that has this id.
 
         Parameters
@@ -218,10 +220,12 @@ class DataStore:
             Its id; what is acquired in it carries this as `session_id`.
         title, who : str
             What for, and whose; what is not given stays as it was.
+        begun : str, optional
+            ISO time with its zone; now, if not given. The first one told stays.
         """
         said: dict[str, JsonValue] = {"title": title, "who": who}
         said = {key: value for key, value in said.items() if value}
-        return Session.of(self.add("session", uid, {**said, "ended": None}))
+        return Session.of(self.add("session", uid, {**said, "ended": None}, created=begun))
 
     def end_session(self, uid: str) -> Session:
         """End a session; what runs on in its name still belongs to it.

@@ -128,6 +128,7 @@ class TestOneCommand:
             assert [r.uid for r in data_store.children(prompt.uid)] == ["i1"]
             session = next(s for s in data_store.sessions() if s.uid == "embryo-7")
             assert session.title == "heat shock"
+            assert session.begun <= prompt.created
         (body,) = [body for key, body in server.asked if key == "POST queue/item/execute"]
         assert body["item"]["meta"] == {"prompt_uid": prompt.uid, "session_id": "embryo-7"}
 

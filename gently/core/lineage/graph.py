@@ -45,12 +45,8 @@ PRESENT: Final = (
     "AND (:uid IS NULL OR uid IN (SELECT uid FROM reached)) ORDER BY created DESC, number DESC"
 )
 ORIGIN: Final = "SELECT 1 FROM reached WHERE uid = :origin"
-EDGES_ABOVE: Final = """SELECT parent, child FROM edge
-    WHERE child IN (SELECT uid FROM reached UNION SELECT :uid)
-    AND parent IN (SELECT uid FROM reached)"""
-EDGES_BELOW: Final = """SELECT parent, child FROM edge
-    WHERE parent IN (SELECT uid FROM reached UNION SELECT :uid)
-    AND child IN (SELECT uid FROM reached)"""
+EDGES_INTO: Final = """SELECT parent, child
+    FROM (SELECT uid FROM reached UNION SELECT :uid) JOIN edge ON child = uid"""
 
 
 class Graph:
@@ -164,12 +160,17 @@ class Graph:
         """Return the whole lineage of a record, from one state of the database."""
         with self._database.reading():
             above, below = self.ancestors(uid, depth), self.descendants(uid, depth)
+            up = {record.uid for record in above}
+            down = {uid, *(record.uid for record in below)}
             edges = [
-                (str(parent), str(child))
-                for query in (f"{ANCESTORS} {EDGES_ABOVE}", f"{DESCENDANTS} {EDGES_BELOW}")
-                for parent, child in self._database.rows(query, {"uid": uid, "depth": depth})
+                *(edge for edge in self._edges_into(ANCESTORS, uid, depth) if edge[0] in up),
+                *(edge for edge in self._edges_into(DESCENDANTS, uid, depth) if edge[0] in down),
             ]
             return outline(uid, [*above, self.record(uid), *below], edges)
+
+    def _edges_into(self, relation: str, uid: str, depth: int | None) -> list[tuple[str, str]]:
+        rows = self._database.rows(f"{relation} {EDGES_INTO}", {"uid": uid, "depth": depth})
+        return [(row["parent"], row["child"]) for row in rows]
 
     def _came_of(self, uid: str, origin: str) -> bool:
         given = {"uid": uid, "origin": origin, "depth": None}
