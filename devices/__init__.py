@@ -14,7 +14,14 @@ from devices.errors import (
     LimitError,
     StoppedError,
 )
-from devices.frames import AcquiredVolume, FrameSink, OpenSink, PlannedVolume, VolumeRequest
+from devices.frames import (
+    AcquiredVolume,
+    FrameSink,
+    OnShort,
+    OpenSink,
+    PlannedVolume,
+    VolumeRequest,
+)
 from devices.instrument import (
     Instrument,
     InstrumentFile,
@@ -42,6 +49,7 @@ __all__ = [
     "LightSheet",
     "LimitError",
     "Limits",
+    "OnShort",
     "OpenSink",
     "PlannedVolume",
     "Shutter",

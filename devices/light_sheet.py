@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 
 from event_model import compose_stream_resource
 from numpy.typing import NDArray
-from ophyd.status import DeviceStatus, WaitTimeoutError
+from ophyd.status import WaitTimeoutError
 
-from devices.base import HardwareDevice
+from devices.base import ActionStatus, HardwareDevice
 from devices.camera import Camera
 from devices.core import Core, Frame
 from devices.errors import (
@@ -21,7 +21,7 @@ from devices.errors import (
     LimitError,
     StoppedError,
 )
-from devices.frames import AcquiredVolume, OpenSink, PlannedVolume, VolumeRequest
+from devices.frames import AcquiredVolume, FrameSink, OpenSink, PlannedVolume, VolumeRequest
 from devices.limits import is_finite_number
 from devices.shutter import Shutter
 from devices.stage import FocusDrive, Stage
@@ -38,7 +38,7 @@ Slices = Generator[tuple[NDArray[Any], float, float]]
 """Of (pixels, seconds since the first, z in µm)."""
 
 
-class VolumeStatus(DeviceStatus):  # type: ignore[misc]
+class VolumeStatus(ActionStatus):
     """The status of a volume being taken; `watch` tells how many frames there are."""
 
     def __init__(self, device: HardwareDevice, frames: int) -> None:
@@ -51,6 +51,9 @@ class VolumeStatus(DeviceStatus):  # type: ignore[misc]
     def watch(self, watcher: Callable[..., None]) -> None:
         """Call `watcher` with Bluesky's progress keywords, at most ten times a second."""
         self._watchers.append(watcher)
+
+    def _settled(self) -> None:
+        """Tell nothing: the last frame has told that it was the last."""
 
     def progress(self, done: int) -> None:
         """Tell the watchers that `done` frames have arrived."""
@@ -146,7 +149,11 @@ class LightSheet(HardwareDevice):
             center_um = self._drive.last_reading()[self._drive.name]["value"]
         self._check_sweep(request, center_um)
 
-    def prepare(self, request: VolumeRequest) -> DeviceStatus:
+    def volume_bytes(self, request: VolumeRequest) -> int:
+        """Return the size of the pixels asked for, at the camera's last known format."""
+        return request.num_slices * self._camera.last_frame_bytes
+
+    def prepare(self, request: VolumeRequest) -> ActionStatus:
         """Check the request and set the exposure; returns at once."""
         self.check_prepare(request)
         self._request = request
@@ -163,7 +170,10 @@ class LightSheet(HardwareDevice):
         self.published = None
         self._documents.clear()  # of a volume that was given up when it was published already
         self._thread = threading.Thread(
-            target=self._run, args=(self._request, status, self._cancelled), name=self.name
+            target=self._run,
+            args=(self._request, status, self._cancelled),
+            name=self.name,
+            daemon=True,
         )
         self._thread.start()
         return status
@@ -187,17 +197,16 @@ class LightSheet(HardwareDevice):
         while self._documents:
             yield self._documents.pop(0)
 
-    def unstage(self) -> DeviceStatus:
+    def unstage(self) -> ActionStatus:
         """End what is under way; the status is done when the light is off and the file closed."""
         super().unstage()
         self._request = None
+        self._give_up()
         return self._ended()
 
     def pause(self) -> None:
         """Give up the volume under way: after a pause it is taken again from its first slice."""
-        if self._under_way is not None:
-            self._under_way.is_given_up = True
-        self._cancelled.set()
+        self._give_up()
         if self._thread is not None:
             self._thread.join(_PAUSE_S)
 
@@ -230,9 +239,14 @@ class LightSheet(HardwareDevice):
             f"{self.name}_exposure": self._core.exposure_ms(self.label),
         }
 
-    def _ended(self) -> DeviceStatus:
-        status = DeviceStatus(self)
+    def _give_up(self) -> None:
+        """End what is under way without an error: whoever ends it knows why."""
+        if self._under_way is not None:
+            self._under_way.is_given_up = True
         self._cancelled.set()
+
+    def _ended(self) -> ActionStatus:
+        status = ActionStatus(self)
         thread = self._thread
         if thread is None or not thread.is_alive():
             status.set_finished()
@@ -242,7 +256,7 @@ class LightSheet(HardwareDevice):
             thread.join()
             status.set_finished()
 
-        threading.Thread(target=wait, name=f"{self.name} unstage").start()
+        threading.Thread(target=wait, name=f"{self.name} unstage", daemon=True).start()
         return status
 
     # ------------------------------------------------------------------ the volume's thread
@@ -266,15 +280,31 @@ class LightSheet(HardwareDevice):
         self, request: VolumeRequest, status: VolumeStatus, cancelled: threading.Event
     ) -> AcquiredVolume:
         planned, positions_um = self._plan(request)
+        came = 0
         with self._open_sink(planned) as sink:
-            with (
-                self._slices(request, positions_um, planned, cancelled) as slices,
-                self._lit(cancelled),
-            ):
-                for index, (pixels, elapsed_s, z_um) in enumerate(slices):
-                    sink.write(pixels, index=index, delta_t_s=elapsed_s, z_um=z_um)
-                    status.progress(index + 1)
+            try:
+                with (
+                    self._slices(request, positions_um, planned, cancelled) as slices,
+                    self._lit(cancelled),
+                ):
+                    for came, (pixels, elapsed_s, z_um) in enumerate(slices, start=1):
+                        sink.write(pixels, index=came - 1, delta_t_s=elapsed_s, z_um=z_um)
+                        status.progress(came)
+            except AcquisitionError as error:
+                raise self._short(request, sink, came, error) from error
             return sink.finish()
+
+    def _short(
+        self, request: VolumeRequest, sink: FrameSink, came: int, error: AcquisitionError
+    ) -> AcquisitionError:
+        """Say why a volume fell short, and keep what came of it if that was asked for."""
+        why = str(error)
+        if sink.back_pressure_s:
+            why += f" The camera had waited {sink.back_pressure_s:.3g} s for the disk."
+        if not came or request.on_short == "discard":
+            return AcquisitionError(f"{why} Nothing of the volume is kept.")
+        kept = sink.keep(why)
+        return AcquisitionError(f"{why} What came is kept as the incomplete volume {kept.uid}.")
 
     def _plan(self, request: VolumeRequest) -> tuple[PlannedVolume, list[float]]:
         """Read from the hardware all that has to be known before the light goes on."""
@@ -288,6 +318,7 @@ class LightSheet(HardwareDevice):
             self._check_sweep(request, center_um)
         if request.is_sweep and self._slicing == "sequenced":
             self._check_steps(request.num_slices)
+        positions_um = request.positions_um(center_um)
         planned = PlannedVolume(
             shape=(request.num_slices, height, width),
             dtype=dtype.name,
@@ -295,10 +326,14 @@ class LightSheet(HardwareDevice):
             step_um=request.step_um,
             exposure_ms=float(self._camera.read()[f"{self._camera.name}_exposure"]["value"]),
             positions_um=found_um,
+            first_z_um=positions_um[0],
+            z_tolerance_um=self._drive.tolerance_um,
+            significant_bits=self._camera.significant_bits(),
+            frames_differ=self._camera.frames_differ,
             camera=self._camera.name,
             run_uid=request.run_uid,
         )
-        return planned, request.positions_um(center_um)
+        return planned, positions_um
 
     def _check_sweep(self, request: VolumeRequest, center_um: float) -> None:
         positions_um = request.positions_um(center_um)
@@ -367,6 +402,22 @@ class LightSheet(HardwareDevice):
             else:
                 slices = self._stepped(positions_um, planned, cancelled)
             yield undo.enter_context(closing(slices))
+            self._check_end(positions_um)
+
+    def _check_end(self, positions_um: list[float]) -> None:
+        """See that the drive has come to the last slice; in the dark, when all frames are there.
+
+        A drive that steps by itself is not read back at each frame: had it missed a trigger, or
+        the camera dropped a frame, then it stands elsewhere now.
+        """
+        found_um, asked_um = self._drive.position_um, positions_um[-1]
+        if not abs(found_um - asked_um) <= self._drive.tolerance_um:  # also refuses NaN
+            raise AcquisitionError(
+                f"{self._drive.name} stands at {found_um:g} µm after {len(positions_um)} slices, "
+                f"of which the last was asked for at {asked_um:g} µm (tolerance "
+                f"{self._drive.tolerance_um:g} µm): it did not step once a frame. "
+                "Check its trigger cable."
+            )
 
     @contextmanager
     def _back_to(self, center_um: float) -> Iterator[None]:
@@ -423,7 +474,11 @@ class LightSheet(HardwareDevice):
         # Closed by the one who iterates, so that the camera never outlives its volume.
         return closing(
             self._core.frames(
-                self.label, count, exposure_ms=planned.exposure_ms, cancelled=cancelled
+                self.label,
+                count,
+                exposure_ms=planned.exposure_ms,
+                cancelled=cancelled,
+                counter=self._camera.frame_counter,
             )
         )
 
@@ -449,7 +504,7 @@ class LightSheet(HardwareDevice):
         return [("stream_resource", dict(resource)), ("stream_datum", dict(datum))]
 
 
-def _wait_for(device: FocusDrive | Shutter, status: DeviceStatus) -> None:
+def _wait_for(device: FocusDrive | Shutter, status: ActionStatus) -> None:
     """Wait for a motion, but not for ever: the light may be on."""
     try:
         status.wait(device.timeout_s + _ANSWER_S)

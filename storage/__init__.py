@@ -17,17 +17,24 @@ from storage.errors import (
     BrokenVolumeError,
     FrameRefusedError,
     IncompleteVolumeError,
+    IndexUnavailableError,
     InvalidUidError,
     StorageError,
     StorageFullError,
     StoreLockedError,
+    TrashError,
     UidTakenError,
+    UnprovenVolumeError,
     VolumeNotFoundError,
+    VolumeTrashedError,
     WriteFailedError,
     WriterClosedError,
 )
+from storage.index import StoreStats
+from storage.inventory import BrokenFile, Refreshed
 from storage.lock import StoreLock
-from storage.store import BrokenFile, VolumeStore
+from storage.store import VolumeStore
+from storage.trash import TrashNote
 from storage.values import FrameInfo, VolumeRecord, VolumeSpec, new_uid
 from storage.volume import Volume
 from storage.writer import VolumeWriter
@@ -38,17 +45,24 @@ __all__ = [
     "FrameInfo",
     "FrameRefusedError",
     "IncompleteVolumeError",
+    "IndexUnavailableError",
     "InvalidUidError",
+    "Refreshed",
     "StorageError",
     "StorageFullError",
     "StoreLock",
     "StoreLockedError",
+    "StoreStats",
+    "TrashError",
+    "TrashNote",
     "UidTakenError",
+    "UnprovenVolumeError",
     "Volume",
     "VolumeNotFoundError",
     "VolumeRecord",
     "VolumeSpec",
     "VolumeStore",
+    "VolumeTrashedError",
     "VolumeWriter",
     "WriteFailedError",
     "WriterClosedError",
