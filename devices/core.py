@@ -374,7 +374,7 @@ class Core:
     def release(self) -> None:
         """Take one latch back; motions are allowed again when it was the last."""
         with self._latching:
-            self._latches -= 1
+            self._latches = max(0, self._latches - 1)
 
     def halt_motion(self, label: str, *, is_pause: bool = False) -> None:
         """Stop a stage at once, on the caller's thread, past the queue.

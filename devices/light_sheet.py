@@ -187,7 +187,8 @@ class LightSheet(HardwareDevice):
                 "source": f"mmcore://{self.label}",
                 "dtype": "array",
                 "dtype_numpy": self._dtype,
-                "shape": [1, *self._shape],
+                # Of one event; tiled's writer stacks them, which is the 1 in chunk_shape.
+                "shape": list(self._shape),
                 "external": "STREAM:",
             },
         }

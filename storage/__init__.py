@@ -13,12 +13,17 @@ Knows nothing of devices, plans or HTTP, and is usable alone::
         volume.array.max()
 """
 
+from storage.document_writer import DocumentWriter
+from storage.documents import Document, DocumentStore, KeptRun
 from storage.errors import (
+    BrokenDocumentsError,
     BrokenVolumeError,
+    DocumentsLostError,
     FrameRefusedError,
     IncompleteVolumeError,
     IndexUnavailableError,
     InvalidUidError,
+    RunNotFoundError,
     StorageError,
     StorageFullError,
     StoreLockedError,
@@ -40,14 +45,21 @@ from storage.volume import Volume
 from storage.writer import VolumeWriter
 
 __all__ = [
+    "BrokenDocumentsError",
     "BrokenFile",
     "BrokenVolumeError",
+    "Document",
+    "DocumentStore",
+    "DocumentWriter",
+    "DocumentsLostError",
     "FrameInfo",
     "FrameRefusedError",
     "IncompleteVolumeError",
     "IndexUnavailableError",
     "InvalidUidError",
+    "KeptRun",
     "Refreshed",
+    "RunNotFoundError",
     "StorageError",
     "StorageFullError",
     "StoreLock",

@@ -35,7 +35,15 @@ from gently.core.runner import Runner
 from gently.core.stop import StopReport, stop_everything
 from gently.settings import DeviceLayerSettings
 from plans import ALL_PLANS
-from storage import FrameInfo, StoreLock, VolumeRecord, VolumeSpec, VolumeStore, VolumeWriter
+from storage import (
+    DocumentStore,
+    FrameInfo,
+    StoreLock,
+    VolumeRecord,
+    VolumeSpec,
+    VolumeStore,
+    VolumeWriter,
+)
 from storage import new_uid as new_volume_uid
 
 __all__ = ["DeviceLayer"]
@@ -80,7 +88,9 @@ class DeviceLayer:
             undo.callback(self.instrument.close)
             self.catalogue = Catalogue(ALL_PLANS, self.instrument.devices)
             self.queue = PlanQueue(self._announce)
-            self.runner = Runner(self.queue, self.prepare, self.events, self._run_metadata)
+            self.documents = DocumentStore(root)
+            keeper = undo.enter_context(self.documents.writer())
+            self.runner = Runner(self.queue, self.prepare, self.events, self._run_metadata, keeper)
             undo.callback(self._end_the_plan)
             self._undo = undo.pop_all()
 
@@ -224,9 +234,10 @@ class DeviceLayer:
 
     def _published(self, record: VolumeRecord) -> None:
         LOGGER.info("published %s (%s)", record.path, record.status)
-        # Whoever waits for a volume must not take an incomplete one for it.
-        kind = "volume.published" if record.status == "complete" else "volume.incomplete"
-        self.events.publish(kind, **record.metadata())
+        if record.status == "complete":
+            self.events.publish("volume.published", **record.metadata())
+        else:  # whoever waits for a volume must not take this for it
+            self.events.publish("volume.incomplete", **record.metadata())
 
     def _end_the_plan(self) -> None:
         self.instrument.core.latch()

@@ -649,6 +649,6 @@ def test_the_volume_itself_is_described_as_external_and_is_in_no_reading(bench: 
     take(bench)
     key = bench.sheet.describe()["light_sheet"]
     assert key["external"] == "STREAM:"
-    assert key["shape"] == [1, 5, 512, 512]
+    assert key["shape"] == [5, 512, 512]
     assert key["dtype_numpy"] == "<u2"
     assert "light_sheet" not in bench.sheet.read()
