@@ -27,6 +27,7 @@ from starlette.types import Send
 
 from gently.visualization.feed import VolumeFeed
 from gently.visualization.images import VolumeImages
+from gently.visualization.lineage import Lineage, lineage_route
 from gently.visualization.query import ImageQuery, ListQuery, NoQuery, QueryError
 from storage import (
     BrokenVolumeError,
@@ -67,7 +68,13 @@ class State(TypedDict):
     heartbeat_s: float
 
 
-def create_app(store: VolumeStore, feed: VolumeFeed, *, heartbeat_s: float = 10.0) -> Starlette:
+def create_app(
+    store: VolumeStore,
+    feed: VolumeFeed,
+    *,
+    lineage: Lineage | None = None,
+    heartbeat_s: float = 10.0,
+) -> Starlette:
     """Return the ASGI application.
 
     Parameters
@@ -77,6 +84,8 @@ def create_app(store: VolumeStore, feed: VolumeFeed, *, heartbeat_s: float = 10.
     feed : VolumeFeed
         Says when there is a new one. Close it before the server stops: that ends the open event
         streams.
+    lineage : callable, optional
+        Returns the lineage of a uid, or raises `DataStoreError`.
     heartbeat_s : float
         How often a quiet event stream says that it is alive.
     """
@@ -89,6 +98,7 @@ def create_app(store: VolumeStore, feed: VolumeFeed, *, heartbeat_s: float = 10.
         routes=[
             Route("/", page),
             Route("/api/volumes", list_volumes),
+            lineage_route(store, lineage),
             # "path" lets a path in place of a UID come through, to be told what a UID is.
             Route("/api/volumes/{uid:path}", volume),
             Route("/api/images/{uid:path}/histogram", histogram),
