@@ -13,6 +13,7 @@ Knows nothing of devices, plans or HTTP, and is usable alone::
         volume.array.max()
 """
 
+from storage import ngff
 from storage.errors import (
     BrokenVolumeError,
     FrameRefusedError,
@@ -27,8 +28,9 @@ from storage.errors import (
     WriterClosedError,
 )
 from storage.lock import StoreLock
+from storage.pyramid import Level, levels, mean
 from storage.store import BrokenFile, VolumeStore
-from storage.values import FrameInfo, VolumeRecord, VolumeSpec, new_uid
+from storage.values import FrameInfo, Shape, VolumeRecord, VolumeSpec, Voxels, new_uid
 from storage.volume import Volume
 from storage.writer import VolumeWriter
 
@@ -39,6 +41,8 @@ __all__ = [
     "FrameRefusedError",
     "IncompleteVolumeError",
     "InvalidUidError",
+    "Level",
+    "Shape",
     "StorageError",
     "StorageFullError",
     "StoreLock",
@@ -50,7 +54,11 @@ __all__ = [
     "VolumeSpec",
     "VolumeStore",
     "VolumeWriter",
+    "Voxels",
     "WriteFailedError",
     "WriterClosedError",
+    "levels",
+    "mean",
     "new_uid",
+    "ngff",
 ]

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Protocol
 
 import numpy as np
 import xxhash
@@ -29,6 +29,24 @@ from storage.errors import InvalidUidError
 _UID: Final = re.compile(r"[0-9a-f]{32}")
 DTYPES: Final = ("uint8", "uint16", "float32")
 MOST_METADATA_BYTES: Final = 1 << 20
+
+Shape = tuple[int, int, int]
+"""Slices, rows, columns."""
+
+
+class Voxels(Protocol):
+    """A volume's pixels, (z, y, x), which are read when they are indexed."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Slices, rows, columns."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the pixels."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Return a part as numpy would: by integers and slices."""
 
 
 def new_uid() -> str:
