@@ -13,16 +13,19 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gently.agent.follower import VolumeFollower
-from gently.agent.image_manager import ImageManager
 from gently.agent.run_once import Exit, OneCommand
 from gently.client import ClientError, DeviceLayerClient
 from gently.core.data_store import DataStore, DataStoreError
 from gently.settings import CopilotSettings, DeviceLayerSettings, SettingsError
-from gently.visualization import PortTakenError, VizServer, VolumeFeed
-from storage import VolumeStore
+
+if TYPE_CHECKING:
+    from gently.agent.image_manager import ImageManager
+    from gently.visualization import VolumeFeed
+
+# The page and the store are imported where they are needed: --run stop must not wait for them.
+# ruff: noqa: PLC0415
 
 LOGGER = logging.getLogger("gently.copilot")
 
@@ -56,10 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ExitStack() as stack:
             device_layer = stack.enter_context(DeviceLayerClient(str(settings.url)))
             if given.run is not None:
-                command = OneCommand(device_layer, lambda: _images(stack, device_layer, settings))
+                command = OneCommand(
+                    device_layer, lambda uid: _images(stack, device_layer, settings).register(uid)
+                )
                 return command.run(given.run)
             return _stay(stack, device_layer, settings)
-    except (SettingsError, PortTakenError, DataStoreError) as error:
+    except (SettingsError, DataStoreError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return Exit.USAGE
 
@@ -91,31 +96,40 @@ def _parser() -> argparse.ArgumentParser:
 
 def _stay(stack: ExitStack, device_layer: DeviceLayerClient, settings: CopilotSettings) -> int:
     """Serve, follow and prompt until the user leaves, or a signal comes."""
+    from gently.agent.follower import VolumeFollower
+    from gently.visualization import VizServer, VolumeFeed
+
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    # A service may be told to end before it has quite begun.
+    ended = None if interactive else _end_signal()
     images = _images(stack, device_layer, settings)
     feed = VolumeFeed()
     page_url = None
     if settings.viz:
         page_url = stack.enter_context(VizServer(images.store, feed, settings.viz_port)).url
-    if interactive:
+    if ended is None:
         return _prompt(stack, device_layer, images, feed, page_url)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     LOGGER.setLevel(logging.INFO)
     LOGGER.info("reading %s; page: %s", images.store.root, page_url or "none")
     stack.enter_context(VolumeFollower(device_layer, images, feed.announce, LOGGER.info))
-    _wait_for_a_signal()
+    # A wait without a timeout cannot be interrupted on Windows.
+    while not ended.wait(0.2):
+        pass
     return Exit.DONE
 
 
 def _prompt(
     stack: ExitStack,
     device_layer: DeviceLayerClient,
-    images: ImageManager,
-    feed: VolumeFeed,
+    images: "ImageManager",
+    feed: "VolumeFeed",
     page_url: str | None,
 ) -> int:
+    from gently.agent.follower import VolumeFollower
+
     try:
-        from gently.agent.copilot import Copilot  # noqa: PLC0415 (--help and --run do without)
+        from gently.agent.copilot import Copilot
     except ModuleNotFoundError as error:
         sys.stderr.write(
             f'The terminal needs {error.name}: pip install "gently[agent]". '
@@ -130,7 +144,10 @@ def _prompt(
 
 def _images(
     stack: ExitStack, device_layer: DeviceLayerClient, settings: CopilotSettings
-) -> ImageManager:
+) -> "ImageManager":
+    from gently.agent.image_manager import ImageManager
+    from storage import VolumeStore
+
     root = settings.storage or _storage_of(device_layer)
     data_store = stack.enter_context(DataStore(root / "lineage.sqlite"))
     return ImageManager(VolumeStore(root), data_store)
@@ -140,13 +157,14 @@ def _storage_of(device_layer: DeviceLayerClient) -> Path:
     """Return where the device layer writes, or would by its settings if it were started here."""
     try:
         return device_layer.settings().storage
-    except ClientError as error:
-        LOGGER.warning("%s", error)
-        return DeviceLayerSettings().storage
+    except ClientError:
+        storage = DeviceLayerSettings().storage
+        LOGGER.warning("no device layer says where volumes go; reading %s", storage.resolve())
+        return storage
 
 
-def _wait_for_a_signal() -> None:
-    """Block until SIGINT, SIGTERM or, on Windows, Ctrl+Break."""
+def _end_signal() -> threading.Event:
+    """Return what SIGINT, SIGTERM or, on Windows, Ctrl+Break sets from now on."""
     ended = threading.Event()
 
     def end(*_: Any) -> None:
@@ -155,9 +173,7 @@ def _wait_for_a_signal() -> None:
     names = ("SIGINT", "SIGTERM", "SIGBREAK")
     for number in (getattr(signal, name) for name in names if hasattr(signal, name)):
         signal.signal(number, end)
-    # A wait without a timeout cannot be interrupted on Windows.
-    while not ended.wait(0.2):
-        pass
+    return ended
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def _measure(folder: Path, slices: int, exposure_ms: float, runs: int) -> None:
 
 
 def _camera(slices: int, exposure_ms: float) -> float:
-    """Return the time in which the camera delivers the frames into MMCore's ring, read by nobody."""
+    """Return the time in which the camera fills MMCore's ring, read by nobody."""
     folder = mm_test_adapters.device_adapter_path()
     mmc = CMMCorePlus(mm_path=folder, adapter_paths=[folder])
     try:

@@ -14,10 +14,9 @@ import importlib.util
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -124,9 +123,12 @@ class Core:
         _check_versions(adapters)
         folder = str(adapters or mm_test_adapters.device_adapter_path())
         self._mmc = _HubAwareCore(mm_path=folder, adapter_paths=[folder])
+        self._buffer_mb = buffer_mb
+        self._fitted_bytes = 0
         self._latched = threading.Event()
-        self._stops: Counter[str] = Counter()
-        self._pauses: Counter[str] = Counter()
+        # The latest stop and pause of each label, as a mark that compares by identity.
+        self._stops: dict[str, object] = {}
+        self._pauses: dict[str, object] = {}
         try:
             self._load(config, folder, buffer_mb)
         except BaseException:
@@ -152,6 +154,7 @@ class Core:
                 )
         # The light is switched by our shutter device alone, so that "off" is always deliberate.
         self._mmc.setAutoShutter(False)
+        self._put_out_the_light()
         self._mmc.setCircularBufferMemoryFootprint(buffer_mb)
 
     # ------------------------------------------------------------------ what is there
@@ -258,7 +261,11 @@ class Core:
             _match(label, "y", asked_um=y_um, found_um=y, tolerance_um=tolerance_um)
 
         return self._move(
-            label, lambda mmc: mmc.setXYPosition(label, x_um, y_um), arrived, timeout_s=timeout_s
+            label,
+            lambda mmc: mmc.setXYPosition(label, x_um, y_um),
+            arrived,
+            lambda mmc: mmc.stop(label),
+            timeout_s=timeout_s,
         )
 
     def move(
@@ -271,7 +278,11 @@ class Core:
             _match(label, "z", asked_um=z_um, found_um=found_um, tolerance_um=tolerance_um)
 
         return self._move(
-            label, lambda mmc: mmc.setPosition(label, z_um), arrived, timeout_s=timeout_s
+            label,
+            lambda mmc: mmc.setPosition(label, z_um),
+            arrived,
+            lambda mmc: mmc.stop(label),
+            timeout_s=timeout_s,
         )
 
     def set_shutter(self, label: str, *, is_open: bool, timeout_s: float) -> Future[None]:
@@ -288,6 +299,7 @@ class Core:
             label,
             lambda mmc: mmc.setShutterOpen(label, is_open),
             arrived,
+            lambda mmc: mmc.setShutterOpen(label, False),  # noqa: FBT003
             timeout_s=timeout_s,
             is_safe=not is_open,
         )
@@ -297,32 +309,43 @@ class Core:
         label: str,
         command: Callable[[UniMMCore], None],
         arrived: Callable[[UniMMCore], None],
+        take_back: Callable[[UniMMCore], None],
         *,
         timeout_s: float,
         is_safe: bool = False,
     ) -> Future[None]:
-        asked_at = self._stops[label]
-        paused_at = self._pauses[label]
-
-        def stopped() -> bool:
-            return not is_safe and (self._latched.is_set() or self._stops[label] != asked_at)
+        stopped: Callable[[], bool] = (lambda: False) if is_safe else self._stop_from_now(label)
+        paused = self._pause_from_now(label)
 
         def start() -> None:
             # A command that waited in the queue while stop was pressed must not move afterwards.
             if stopped():
                 raise StoppedError(f"{label} was not moved: a stop was asked for")
+            if paused():
+                return
             self._translated(label, command)
+            # A stop between that look and the command has passed it: it stopped nothing.
+            if stopped() or paused():
+                self._translated(label, take_back)
 
         def finished() -> bool:
             if stopped():
                 raise StoppedError(f"{label} was stopped on its way")
             if self._translated(label, lambda mmc: mmc.deviceBusy(label)):
                 return False
-            if self._pauses[label] == paused_at:
+            if not paused():
                 self._translated(label, arrived)
             return True
 
         return self._worker.watch(f"the motion of {label}", start, finished, timeout_s)
+
+    def _stop_from_now(self, label: str) -> Callable[[], bool]:
+        asked_at = self._stops.get(label)
+        return lambda: self._latched.is_set() or self._stops.get(label) is not asked_at
+
+    def _pause_from_now(self, label: str) -> Callable[[], bool]:
+        asked_at = self._pauses.get(label)
+        return lambda: self._pauses.get(label) is not asked_at
 
     # ------------------------------------------------------------------ stop
 
@@ -349,20 +372,37 @@ class Core:
         is_pause
             End the motion under way without an error, because it will be asked for again.
         """
-        (self._pauses if is_pause else self._stops)[label] += 1
+        (self._pauses if is_pause else self._stops)[label] = object()
         self._translated(label, lambda mmc: mmc.stop(label))
 
     def close_shutter(self, label: str) -> None:
-        """Close a shutter at once, on the caller's thread, past the queue; see `halt_motion`."""
+        """Close a shutter at once, on the caller's thread, past the queue; see `halt_motion`.
+
+        An opening that still waits in the queue fails with `StoppedError`.
+        """
+        self._stops[label] = object()
         self._translated(label, lambda mmc: mmc.setShutterOpen(label, False))  # noqa: FBT003
+
+    def _put_out_the_light(self) -> None:
+        """Close every shutter of the configuration, also one that no instrument file names."""
+        for label in self.labels:
+            if self.kind(label) == "Shutter":
+                try:
+                    self.close_shutter(label)
+                except CoreError as error:
+                    LOGGER.warning("%s; check that its light is off", error)
 
     # ------------------------------------------------------------------ frames
 
     def buffer_frames(self, label: str) -> int:
-        """Return how many frames of the present format the image buffer holds."""
+        """Make the image buffer ready, and return how many frames of a camera it holds.
+
+        Takes its time when the format has changed, so call it before the light goes on.
+        """
 
         def look(mmc: UniMMCore) -> int:
             mmc.setCameraDevice(label)
+            self._fit_buffer(label)
             mmc.initializeCircularBuffer()
             return int(mmc.getBufferTotalCapacity())
 
@@ -384,24 +424,44 @@ class Core:
         StoppedError
             If `cancelled` is set, or the core is latched.
         """
-        if self._latched.is_set():
+        if cancelled.is_set() or self._latched.is_set():
             raise StoppedError(f"{label} was not started: a stop was asked for")
+        self._fit_buffer(label)
         sequence = (label, count, 0, True)  # no interval; end the sequence on overflow
         self._translated(label, lambda mmc: mmc.startSequenceAcquisition(*sequence))
         try:
             for index in range(count):
                 yield self._next_frame(label, index, count, exposure_ms, cancelled)
         finally:
-            with suppress(CoreError):
+            try:
                 self._translated(label, lambda mmc: mmc.stopSequenceAcquisition(label))
+            except CoreError as error:
+                LOGGER.warning("%s (its sequence may still run)", error)
+
+    def _fit_buffer(self, label: str) -> None:
+        """Give a Python camera a buffer of a whole number of frames.
+
+        With another size UniMMCore's ring reports overflows that are none and, worse, can
+        overwrite a frame that nobody has read, without its number showing it.
+        """
+        if not self._mmc.isPyDevice(label):
+            return
+        frame_bytes = self._mmc.getImageBufferSize()
+        size_bytes = max(2, (self._buffer_mb << 20) // frame_bytes) * frame_bytes
+        if self._fitted_bytes != size_bytes:
+            self._mmc.setCircularBufferMemoryFootprint(size_bytes / (1 << 20))
+            self._fitted_bytes = size_bytes
 
     def _next_frame(
         self, label: str, index: int, count: int, exposure_ms: float, cancelled: threading.Event
     ) -> Frame:
         deadline = time.monotonic() + 2 * exposure_ms / 1000 + _FRAME_GRACE_S
-        while not self._mmc.getRemainingImageCount():
+        while True:
+            # Looked at for each frame: a fast camera may always have the next one waiting.
             if cancelled.is_set() or self._latched.is_set():
                 raise StoppedError(f"{label} was stopped after {index} of {count} frames")
+            if self._mmc.getRemainingImageCount():
+                break
             running = self._mmc.isSequenceRunning(label)
             # A frame may have come between the first question and the second.
             if not running and not self._mmc.getRemainingImageCount():
@@ -445,7 +505,10 @@ class Core:
     # ------------------------------------------------------------------ end
 
     def close(self) -> None:
-        """Unload every device and end the thread. A core that hangs is left to the system."""
+        """Put out the light, unload every device and end the thread.
+
+        A core that hangs is left to the system.
+        """
         if not self._worker.close():
             LOGGER.error("a call to the hardware does not return; leaving it to the system")
             return
@@ -455,6 +518,7 @@ class Core:
         # MMCore's C++ callback thread, alive at interpreter exit, aborts the process: take it
         # away through the base class (pymmcore-plus forbids the method) before unloading.
         super(CMMCorePlus, self._mmc).registerCallback(None)  # type: ignore[misc]
+        self._put_out_the_light()
         self._mmc.unloadAllDevices()
 
     def _translated(self, label: str, call: Callable[[UniMMCore], T]) -> T:

@@ -24,7 +24,8 @@ class VolumeRequest:
     step_um
         Between two slices, along the slice drive; 0 takes all frames at one place.
     center_um
-        Of the sweep, on the slice drive; None takes its present position.
+        Of the sweep, or the place of all frames if nothing is swept, on the slice drive; None
+        takes its present position.
     run_uid
         Of the Bluesky run it belongs to.
     """
@@ -34,6 +35,11 @@ class VolumeRequest:
     step_um: float
     center_um: float | None = None
     run_uid: str = ""
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether its slices lie at different places."""
+        return self.num_slices > 1 and self.step_um != 0
 
     def positions_um(self, center_um: float) -> list[float]:
         """Return where each slice is taken, around `center_um`."""

@@ -6,6 +6,8 @@ that starts with a guess will crash an objective with one.
 """
 
 import logging
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +37,7 @@ from devices.stage import FocusDrive, Stage, XYStage
 __all__ = ["Instrument", "InstrumentFile", "built_in_instruments", "load_instrument_file"]
 
 LOGGER = logging.getLogger(__name__)
+_CLOSE_S = 3.0
 _FOLDER = Path(__file__).parent / "instruments"
 
 
@@ -259,7 +262,6 @@ class Instrument:
             self.devices: Mapping[str, HardwareDevice] = MappingProxyType(
                 _Builder(self.core, file, open_sink).build()
             )
-            self._put_out_the_light()
             self.report = tuple(self._boot_line(device) for device in self.devices.values())
             self._refuse_unready_devices()
         except BaseException:
@@ -272,13 +274,20 @@ class Instrument:
         return self.file.name
 
     def close(self) -> None:
-        """Bring every device to its safe state and unload the hardware."""
+        """Bring every device to its safe state, read it back, and unload the hardware.
+
+        A device that hangs keeps neither the others from it nor the caller for long.
+        """
         self.core.latch()
-        for device in self.devices.values():
-            try:
-                device.stop()
-            except DeviceError as error:
-                LOGGER.error("%s was not stopped: %s", device.name, error)  # noqa: TRY400
+        threads = [
+            threading.Thread(target=_make_safe, args=(device,), name=f"close {name}", daemon=True)
+            for name, device in self.devices.items()
+        ]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + _CLOSE_S
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
         self.core.close()
 
     def _refuse_missing_labels(self) -> None:
@@ -289,12 +298,6 @@ class Instrument:
                     f"{name} has the label {label!r}, which {self.file.micromanager.config.name} "
                     f"does not load. It loads: {', '.join(self.core.labels)}"
                 )
-
-    def _put_out_the_light(self) -> None:
-        # A configuration may leave a shutter open, as Micro-Manager's demo does.
-        for device in self.devices.values():
-            if isinstance(device, Shutter):
-                device.set("closed").wait()
 
     def _refuse_unready_devices(self) -> None:
         if wrong := [f"{line.name}: {line.state}" for line in self.report if not line.is_ready]:
@@ -307,21 +310,33 @@ class Instrument:
             wanted = " or ".join(sorted(device.core_kinds))
             return BootLine(*line, f"is a {kind}, not a {wanted}", is_ready=False)
         try:
+            if isinstance(device, Shutter):
+                device.check_safe()  # the core has put out the light: see that it did go out
             readings = device.read()
         except DeviceError as error:
             return BootLine(*line, str(error), is_ready=False)
-        keys = device.describe()
-        return BootLine(
-            *line,
-            ", ".join(
-                f"{key.removeprefix(device.name).lstrip('_') or 'is'} {_shown(reading['value'])}"
-                f" {keys[key]['units']}".rstrip()
-                for key, reading in readings.items()
-                if reading["value"] != ""
-            )
-            or "ready",
-            is_ready=True,
-        )
+        return BootLine(*line, _state(device, readings), is_ready=True)
+
+
+def _state(device: HardwareDevice, readings: Mapping[str, Any]) -> str:
+    """Return readings as a person reads them."""
+    keys = device.describe()
+    parts = [
+        f"{key.removeprefix(device.name).lstrip('_') or 'is'} {_shown(reading['value'])}"
+        f" {keys[key]['units']}".rstrip()
+        for key, reading in readings.items()
+        if reading["value"] != ""
+    ]
+    return ", ".join(parts) or "is ready"
+
+
+def _make_safe(device: HardwareDevice) -> None:
+    try:
+        device.stop()
+        device.check_safe()
+        LOGGER.info("at the end %s %s", device.name, _state(device, device.read()))
+    except DeviceError as error:
+        LOGGER.error("at the end %s is not safe: %s", device.name, error)  # noqa: TRY400 - it says all; the traceback says no more
 
 
 def _shown(value: object) -> str:

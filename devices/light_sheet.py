@@ -4,18 +4,25 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any, ClassVar, Literal
 
 from event_model import compose_stream_resource
 from numpy.typing import NDArray
-from ophyd.status import DeviceStatus
+from ophyd.status import DeviceStatus, WaitTimeoutError
 
 from devices.base import HardwareDevice
 from devices.camera import Camera
 from devices.core import Core, Frame
-from devices.errors import AcquisitionError, LimitError, StoppedError
+from devices.errors import (
+    AcquisitionError,
+    CoreTimeoutError,
+    DeviceError,
+    LimitError,
+    StoppedError,
+)
 from devices.frames import AcquiredVolume, OpenSink, PlannedVolume, VolumeRequest
+from devices.limits import is_finite_number
 from devices.shutter import Shutter
 from devices.stage import FocusDrive, Stage
 
@@ -24,6 +31,8 @@ __all__ = ["LightSheet", "VolumeStatus"]
 LOGGER = logging.getLogger(__name__)
 _PROGRESS_S = 0.1
 _PAUSE_S = 2.0
+_REST_S = 1.0
+_ANSWER_S = 5.0
 Slicing = Literal["stepped", "sequenced"]
 Slices = Generator[tuple[NDArray[Any], float, float]]
 """Of (pixels, seconds since the first, z in µm)."""
@@ -68,8 +77,9 @@ class LightSheet(HardwareDevice):
     """Takes volumes: `prepare` with a `VolumeRequest`, then `trigger`.
 
     The frames go from the core's buffer to the sink on a thread of their own; the status
-    of `trigger` is done when the file is published. The light is on for the frames only,
-    and off again (read back) whatever happens.
+    of `trigger` is done when the file is published. The light is on from the first frame to
+    the last, and off again (read back) whatever happens; what takes time before and after,
+    as moving the drive, arming it and closing the file, is done in the dark.
 
     Parameters
     ----------
@@ -119,26 +129,22 @@ class LightSheet(HardwareDevice):
 
     def check_prepare(self, request: VolumeRequest) -> None:
         """Raise `LimitError` if the request cannot be carried out. Never asks the hardware."""
-        if request.num_slices < 1:
+        if type(request.num_slices) is not int or request.num_slices < 1:
             raise LimitError(
-                f"{self.name} takes at least 1 slice, not {request.num_slices}", field="num_slices"
+                f"{self.name} takes 1 slice or more, not {request.num_slices!r}", field="num_slices"
+            )
+        if not is_finite_number(request.step_um):
+            raise LimitError(
+                f"{self.name} steps by a finite number of µm, not {request.step_um!r}",
+                field="step_um",
             )
         self._camera.check_value(request.exposure_ms)
-        if request.step_um == 0 or request.num_slices == 1:
-            return
         center_um = request.center_um
         if center_um is None:
+            if not request.is_sweep:
+                return
             center_um = self._drive.last_reading()[self._drive.name]["value"]
-        positions_um = request.positions_um(center_um)
-        try:
-            for end_um in (positions_um[0], positions_um[-1]):
-                self._drive.check_value(end_um)
-        except LimitError as error:
-            raise LimitError(
-                f"the sweep of {request.num_slices} slices by {request.step_um:g} µm around "
-                f"{center_um:g} µm does not fit: {error}. Lower num_slices or step_um.",
-                field="step_um",
-            ) from None
+        self._check_sweep(request, center_um)
 
     def prepare(self, request: VolumeRequest) -> DeviceStatus:
         """Check the request and set the exposure; returns at once."""
@@ -150,11 +156,12 @@ class LightSheet(HardwareDevice):
         """Take the prepared volume; returns at once, done when it is published."""
         if self._request is None:
             raise AcquisitionError(f"{self.name} was triggered before it was prepared")
-        if self._thread is not None and self._thread.is_alive():
+        if self._under_way is not None and not self._under_way.done:
             raise AcquisitionError(f"{self.name} is still taking a volume")
         self._under_way = status = VolumeStatus(self, self._request.num_slices)
         self._cancelled = threading.Event()
         self.published = None
+        self._documents.clear()  # of a volume that was given up when it was published already
         self._thread = threading.Thread(
             target=self._run, args=(self._request, status, self._cancelled), name=self.name
         )
@@ -206,6 +213,17 @@ class LightSheet(HardwareDevice):
         self._cancelled.set()
         self._shutter.stop()
 
+    def check_safe(self) -> None:
+        """Raise `DeviceError` if a volume is still under way, after a moment to end."""
+        if self._thread is None:
+            return
+        self._thread.join(_REST_S)
+        if self._thread.is_alive():
+            raise DeviceError(
+                f"{self.name} has not ended its volume {_REST_S:g} s after it was told to stop. "
+                "Wait until it has; the camera or the disk is still busy."
+            )
+
     def _read_hardware(self) -> Mapping[str, Any]:
         return {
             f"{self.name}_uid": self.published.uid if self.published else "",
@@ -249,7 +267,10 @@ class LightSheet(HardwareDevice):
     ) -> AcquiredVolume:
         planned, positions_um = self._plan(request)
         with self._open_sink(planned) as sink:
-            with self._lit(), self._slices(positions_um, planned, cancelled) as slices:
+            with (
+                self._slices(request, positions_um, planned, cancelled) as slices,
+                self._lit(cancelled),
+            ):
                 for index, (pixels, elapsed_s, z_um) in enumerate(slices):
                     sink.write(pixels, index=index, delta_t_s=elapsed_s, z_um=z_um)
                     status.progress(index + 1)
@@ -261,12 +282,12 @@ class LightSheet(HardwareDevice):
         self._shape, self._dtype = (request.num_slices, height, width), dtype.str
         found_um = self._positions_um()
         center_um = request.center_um
-        if center_um is None or request.step_um == 0:
+        if center_um is None:
             center_um = found_um[f"{self._drive.name}.z"]
-        positions_um = request.positions_um(center_um)
-        if positions_um[0] != positions_um[-1]:
-            for position_um in positions_um:
-                self._drive.check_value(position_um)
+        if request.is_sweep or request.center_um is not None:
+            self._check_sweep(request, center_um)
+        if request.is_sweep and self._slicing == "sequenced":
+            self._check_steps(request.num_slices)
         planned = PlannedVolume(
             shape=(request.num_slices, height, width),
             dtype=dtype.name,
@@ -277,7 +298,29 @@ class LightSheet(HardwareDevice):
             camera=self._camera.name,
             run_uid=request.run_uid,
         )
-        return planned, positions_um
+        return planned, request.positions_um(center_um)
+
+    def _check_sweep(self, request: VolumeRequest, center_um: float) -> None:
+        positions_um = request.positions_um(center_um)
+        try:
+            for end_um in (positions_um[0], positions_um[-1]):
+                self._drive.check_value(end_um)
+        except LimitError as error:
+            if not request.is_sweep:
+                raise LimitError(str(error), field="center_um") from None
+            raise LimitError(
+                f"the sweep of {request.num_slices} slices by {request.step_um:g} µm around "
+                f"{center_um:g} µm does not fit: {error}. Lower num_slices or step_um.",
+                field="step_um",
+            ) from None
+
+    def _check_steps(self, num_slices: int) -> None:
+        most = self._drive.step_limit
+        if num_slices > most:
+            raise AcquisitionError(
+                f"{self._drive.name} can step through {most} positions by itself, not "
+                f"{num_slices}. Lower num_slices, or set slicing: stepped."
+            )
 
     def _positions_um(self) -> dict[str, float]:
         found: dict[str, float] = {}
@@ -288,44 +331,70 @@ class LightSheet(HardwareDevice):
         return found
 
     @contextmanager
-    def _lit(self) -> Iterator[None]:
+    def _lit(self, cancelled: threading.Event) -> Iterator[None]:
+        if cancelled.is_set():
+            raise StoppedError(f"{self.name} was stopped before the light went on")
         try:
-            self._shutter.set("open").wait()
+            _wait_for(self._shutter, self._shutter.set("open"))
             yield
         finally:
-            self._shutter.set("closed").wait()
+            # Past the queue of ordinary calls: a drive that hangs must not keep the light on.
+            self._shutter.stop()
+            self._shutter.check_safe()
 
     @contextmanager
     def _slices(
-        self, positions_um: list[float], planned: PlannedVolume, cancelled: threading.Event
+        self,
+        request: VolumeRequest,
+        positions_um: list[float],
+        planned: PlannedVolume,
+        cancelled: threading.Event,
     ) -> Iterator[Slices]:
-        """Give the slices as they come, and bring the drive back to the centre after them."""
-        moves = positions_um[0] != positions_um[-1]
-        if not moves:
-            slices = self._at_rest(positions_um, planned, cancelled)
-        elif self._slicing == "sequenced":
-            slices = self._sequenced(positions_um, planned, cancelled)
-        else:
-            slices = self._stepped(positions_um, planned, cancelled)
-        center_um = (positions_um[0] + positions_um[-1]) / 2
+        """Make everything ready in the dark, give the slices as they come, and put it back."""
+        buffer_frames = self._core.buffer_frames(self.label)
+        with ExitStack() as undo:
+            if request.is_sweep:
+                undo.enter_context(self._back_to((positions_um[0] + positions_um[-1]) / 2))
+            if request.is_sweep or request.center_um is not None:
+                self._go_to(positions_um[0])
+            if not request.is_sweep:
+                # Nothing steps with the frames, so the camera may rest when the buffer is full.
+                most = max(1, buffer_frames - 1)
+                slices = self._streamed(positions_um, most, planned, cancelled)
+            elif self._slicing == "sequenced":
+                undo.enter_context(self._core.stepping(self._drive.label, positions_um))
+                slices = self._streamed(positions_um, len(positions_um), planned, cancelled)
+            else:
+                slices = self._stepped(positions_um, planned, cancelled)
+            yield undo.enter_context(closing(slices))
+
+    @contextmanager
+    def _back_to(self, center_um: float) -> Iterator[None]:
+        """Bring the drive back afterwards; what went wrong before is what is told."""
+        is_whole = False
         try:
-            yield slices
+            yield
+            is_whole = True
         finally:
-            slices.close()
-            if moves:
-                self._return_to(center_um)
+            try:
+                self._go_to(center_um)
+            except DeviceError as error:
+                # Only a stop may leave it there without spoiling a volume that is whole.
+                if is_whole and not isinstance(error, StoppedError):
+                    raise
+                LOGGER.warning("%s stays where it is: %s", self._drive.name, error)
 
-    def _return_to(self, center_um: float) -> None:
-        try:
-            self._drive.set(center_um).wait()
-        except StoppedError:
-            LOGGER.info("%s stays where it was stopped", self._drive.name)
+    def _go_to(self, position_um: float) -> None:
+        _wait_for(self._drive, self._drive.set(position_um))
 
-    def _at_rest(
-        self, positions_um: list[float], planned: PlannedVolume, cancelled: threading.Event
+    def _streamed(
+        self,
+        positions_um: list[float],
+        most: int,
+        planned: PlannedVolume,
+        cancelled: threading.Event,
     ) -> Slices:
-        # Nothing waits for the frames in step, so the camera may: never more than the buffer holds.
-        most = max(1, self._core.buffer_frames(self.label) - 1)
+        """Take the frames in hardware sequences of at most `most`."""
         began = time.monotonic()
         for first in range(0, len(positions_um), most):
             offset_s = time.monotonic() - began if first else 0.0
@@ -334,29 +403,14 @@ class LightSheet(HardwareDevice):
                 for frame, z_um in zip(frames, chunk, strict=True):
                     yield frame.pixels, offset_s + frame.elapsed_s, z_um
 
-    def _sequenced(
-        self, positions_um: list[float], planned: PlannedVolume, cancelled: threading.Event
-    ) -> Slices:
-        most = self._drive.step_limit
-        if len(positions_um) > most:
-            raise AcquisitionError(
-                f"{self._drive.name} can step through {most} positions by itself, not "
-                f"{len(positions_um)}. Lower num_slices, or set slicing: stepped."
-            )
-        self._drive.set(positions_um[0]).wait()
-        with (
-            self._core.stepping(self._drive.label, positions_um),
-            self._frames(len(positions_um), planned, cancelled) as frames,
-        ):
-            for frame, z_um in zip(frames, positions_um, strict=True):
-                yield frame.pixels, frame.elapsed_s, z_um
-
     def _stepped(
         self, positions_um: list[float], planned: PlannedVolume, cancelled: threading.Event
     ) -> Slices:
+        """Move the drive between single frames; it stands at the first position already."""
         began = time.monotonic()
-        for position_um in positions_um:
-            self._drive.set(position_um).wait()
+        for index, position_um in enumerate(positions_um):
+            if index:
+                self._go_to(position_um)
             z_um = self._drive.position_um
             elapsed_s = time.monotonic() - began
             with self._frames(1, planned, cancelled) as frames:
@@ -393,3 +447,14 @@ class LightSheet(HardwareDevice):
             indices={"start": 0, "stop": 1}, descriptor={"uid": "", "data_keys": {self.name: {}}}
         )
         return [("stream_resource", dict(resource)), ("stream_datum", dict(datum))]
+
+
+def _wait_for(device: FocusDrive | Shutter, status: DeviceStatus) -> None:
+    """Wait for a motion, but not for ever: the light may be on."""
+    try:
+        status.wait(device.timeout_s + _ANSWER_S)
+    except WaitTimeoutError:
+        raise CoreTimeoutError(
+            f"{device.name} does not answer; its state is unknown. Check its power and cable; "
+            "if other devices answer, restart the device layer."
+        ) from None

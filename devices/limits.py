@@ -40,7 +40,8 @@ class Limits:
                 )
         if not self.low < self.high:
             raise LimitError(
-                f"the limits are {self.low:g} to {self.high:g}; low must be below high", field="low"
+                f"the limits are {_shown(self.low)} to {_shown(self.high)}; low must be below high",
+                field="low",
             )
 
     def check(self, axis: str, value: object, *, present: float | None = None) -> float:
@@ -62,14 +63,15 @@ class Limits:
             )
         number = float(value)
         if not self.low <= number <= self.high:
-            at = "" if present is None else f" at {present:g} {self._shown_units}"
+            at = "" if present is None else f" at {_shown(present)} {self._shown_units}"
             raise LimitError(
-                f"{axis}{at} asked for {number:g} {self._shown_units}; limits {self}", field=field
+                f"{axis}{at} asked for {_shown(number)} {self._shown_units}; limits {self}",
+                field=field,
             )
         return number
 
     def __str__(self) -> str:
-        return f"{self.low:g} to {self.high:g} {self._shown_units} ({self.source})"
+        return f"{_shown(self.low)} to {_shown(self.high)} {self._shown_units} ({self.source})"
 
     @property
     def _shown_units(self) -> str:
@@ -79,4 +81,14 @@ class Limits:
 def is_finite_number(value: object) -> TypeGuard[float]:
     """Tell whether `value` is a real, finite number and not a boolean."""
     # numpy's booleans are no Real; Python's are, and True must not mean 1 µm.
-    return type(value) is not bool and isinstance(value, Real) and math.isfinite(value)
+    if type(value) is bool or not isinstance(value, Real):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
+
+
+def _shown(number: float) -> str:
+    # Enough digits that a value just outside does not look like the limit itself.
+    return f"{float(number):.12g}"

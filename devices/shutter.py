@@ -1,5 +1,6 @@
 """The light gate."""
 
+import time
 from typing import Any, ClassVar
 
 from ophyd.status import DeviceStatus
@@ -9,6 +10,9 @@ from devices.core import Core
 from devices.errors import DeviceError, LimitError
 
 __all__ = ["Shutter"]
+
+_REST_S = 1.0
+_POLL_S = 0.01
 
 
 class Shutter(HardwareDevice):
@@ -25,13 +29,13 @@ class Shutter(HardwareDevice):
 
     def __init__(self, name: str, *, core: Core, label: str, timeout_s: float) -> None:
         super().__init__(name, core=core, label=label)
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
 
     def set(self, value: str) -> DeviceStatus:
         """Open or close it; returns at once. The status is done when it is read back so."""
         self.check_value(value)
         return self._status(
-            self._core.set_shutter(self.label, is_open=value == "open", timeout_s=self._timeout_s)
+            self._core.set_shutter(self.label, is_open=value == "open", timeout_s=self.timeout_s)
         )
 
     def check_value(self, value: Any) -> None:
@@ -44,12 +48,15 @@ class Shutter(HardwareDevice):
         self._core.close_shutter(self.label)
 
     def check_safe(self) -> None:
-        """Raise `DeviceError` if it reads back as open."""
-        if self._core.shutter_open(self.label):
-            raise DeviceError(
-                f"{self.name} is still open after it was told to close. "
-                "Switch the light off by hand."
-            )
+        """Raise `DeviceError` if it reads back as open, after a moment to close."""
+        deadline = time.monotonic() + _REST_S
+        while self._core.shutter_open(self.label):
+            if time.monotonic() > deadline:
+                raise DeviceError(
+                    f"{self.name} is still open {_REST_S:g} s after it was told to close. "
+                    "Switch the light off by hand."
+                )
+            time.sleep(_POLL_S)
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the data key of the state."""

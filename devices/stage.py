@@ -21,6 +21,7 @@ class Stage(HardwareDevice):
     """What moves: it has limits for every axis, and stop ends its motion."""
 
     limits: Mapping[str, Limits]
+    timeout_s: float
 
     def stop(self, *, success: bool = False) -> None:
         """Stop at once.
@@ -73,7 +74,7 @@ class XYStage(Stage):
         super().__init__(name, core=core, label=label)
         self.limits = {"x": x_limits, "y": y_limits}
         self._tolerance_um = tolerance_um
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
 
     def set(self, value: "Sequence[float] | Mapping[str, float]") -> DeviceStatus:
         """Go to (x, y) or ``{"x": …, "y": …}``, in µm; returns at once.
@@ -90,7 +91,7 @@ class XYStage(Stage):
                 x_um,
                 y_um,
                 tolerance_um=self._tolerance_um,
-                timeout_s=self._timeout_s,
+                timeout_s=self.timeout_s,
             )
         )
 
@@ -113,7 +114,9 @@ class XYStage(Stage):
                     f"{self.name} moves to an x and a y, not to {sorted(value)}", field="x"
                 )
             value = (value["x"], value["y"])
-        if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
+        # bytes are a sequence of numbers, but never meant as a position.
+        is_pair = isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
+        if not is_pair or len(value) != 2:
             raise LimitError(f"{self.name} moves to (x, y), not to {value!r}", field="x")
         x_um, y_um = (
             self.limits[axis].check(
@@ -152,7 +155,7 @@ class FocusDrive(Stage):
         super().__init__(name, core=core, label=label)
         self.limits = {"z": limits}
         self._tolerance_um = tolerance_um
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
 
     def set(self, value: float) -> DeviceStatus:
         """Go to `value` µm; returns at once.
@@ -165,7 +168,7 @@ class FocusDrive(Stage):
         z_um = self._checked(value)
         return self._status(
             self._core.move(
-                self.label, z_um, tolerance_um=self._tolerance_um, timeout_s=self._timeout_s
+                self.label, z_um, tolerance_um=self._tolerance_um, timeout_s=self.timeout_s
             )
         )
 

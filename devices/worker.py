@@ -52,16 +52,19 @@ class Worker:
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._watches: list[_Watch] = []
         self._next_look = 0.0
-        self._closed = threading.Event()
+        self._door = threading.Lock()
+        self._is_closed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, run: Callable[[], T]) -> Future[T]:
         """Queue a short call; returns at once. A closed worker fails the future."""
         future: Future[T] = Future()
-        self._calls.put(_Call(run, future))
-        if self._closed.is_set():
-            self._refuse_the_rest()
+        with self._door:
+            if not self._is_closed:
+                self._calls.put(_Call(run, future))
+                return future
+        future.set_exception(_closed())
         return future
 
     def watch(
@@ -87,18 +90,26 @@ class Worker:
         return done
 
     def close(self, timeout_s: float = 5) -> bool:
-        """End the thread; False if it is stuck in a call that does not return."""
-        self._closed.set()
-        self._calls.put(None)
+        """End the thread; False if it is stuck in a call that does not return.
+
+        Calls that are queued already are still made; a motion under way is not waited for.
+        """
+        with self._door:
+            self._is_closed = True
+            self._calls.put(None)
         self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        if self._thread.is_alive():
+            # Whoever waits for a call behind the stuck one must not wait for ever.
+            self._refuse_the_rest()
+            self._calls.put(None)
+            return False
+        return True
 
     def _run(self) -> None:
         while (call := self._next_call()) is not None:
             _answer(call)
         for watch in self._watches:
             watch.future.set_exception(_closed())
-        self._refuse_the_rest()
 
     def _next_call(self) -> _Call | None:
         while True:
@@ -118,11 +129,13 @@ class Worker:
                 call = self._calls.get_nowait()
             except queue.Empty:
                 return
-            if call is not None:
+            if call is not None and call.future.set_running_or_notify_cancel():
                 call.future.set_exception(_closed())
 
 
 def _answer(call: _Call) -> None:
+    if not call.future.set_running_or_notify_cancel():
+        return  # whoever asked has given up; a command must not come late
     try:
         result = call.run()
     except Exception as error:  # noqa: BLE001 - the top of a thread: the error goes to the caller
@@ -134,7 +147,7 @@ def _answer(call: _Call) -> None:
 def _is_over(watch: _Watch) -> bool:
     try:
         finished = watch.finished()
-    except DeviceError as error:
+    except Exception as error:  # noqa: BLE001 - the top of a thread: the error goes to the caller
         watch.future.set_exception(error)
         return True
     if finished:

@@ -7,12 +7,13 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from pydantic import AnyHttpUrl, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    YamlConfigSettingsSource,
 )
 
 __all__ = ["CopilotSettings", "DeviceLayerSettings", "SettingsError"]
@@ -50,7 +51,7 @@ class _Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, _file())
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _from_file())
 
 
 class DeviceLayerSettings(_Settings):
@@ -95,3 +96,26 @@ class CopilotSettings(_Settings):
 
 def _file() -> Path:
     return Path(os.environ.get("GENTLY_SETTINGS", "gently.yml"))
+
+
+def _from_file() -> dict[str, Any]:
+    """Return what the file says; one file serves both scripts, and need not be there."""
+    path = _file()
+    if not path.exists() and "GENTLY_SETTINGS" not in os.environ:
+        return {}
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be read ({error.strerror}); GENTLY_SETTINGS names it"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is no YAML: {error}") from error
+    if not isinstance(found, dict):
+        raise SettingsError(f"{path} has to be a list of `name: value`, one a line")
+    known = {name for kind in (DeviceLayerSettings, CopilotSettings) for name in kind.model_fields}
+    if unknown := sorted(str(name) for name in found.keys() - known):
+        raise SettingsError(
+            f"{path}: {', '.join(unknown)} is no setting; known are: {', '.join(sorted(known))}"
+        )
+    return found

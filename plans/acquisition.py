@@ -56,7 +56,7 @@ def acquire_volume(
         yield from bps.prepare(light_sheet, request, wait=True)
         yield from bps.trigger_and_read([light_sheet, *stages])
         yield from bps.close_run()
-        return light_sheet.published.metadata() if light_sheet.published else {}
+        return _summary(light_sheet)
 
     return (yield from bpp.stage_wrapper(take(), [light_sheet]))
 
@@ -82,3 +82,11 @@ def snap(
             stages=stages,
         )
     )
+
+
+def _summary(light_sheet: LightSheet) -> dict[str, Any]:
+    """Return what is told about the volume just published; nothing in a preflight."""
+    if light_sheet.published is None:
+        return {}
+    metadata = light_sheet.published.metadata()
+    return {key: metadata[key] for key in ("uid", "path", "shape", "dtype", "session_id")}

@@ -1,15 +1,29 @@
 """What every test owes: it leaves no thread, process or file of its own behind."""
 
 import gc
+import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
-REPOSITORY = Path(__file__).parent.parent
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # The processes of a closed tab are to end with it: no spare one, no zygote that reaps late.
+    "--disable-features=SpareRendererForSitePerProcess",
+    "--no-zygote",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -38,3 +52,16 @@ def _left_behind(
     left += [f"process {c.pid}" for c in set(process.children(recursive=True)) - children]
     left += [f"file {f.path}" for f in process.open_files() if f.path not in files]
     return left
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Give a browser that is installed; without one skip, but fail in CI."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        missing = f"no browser is installed (looked for {', '.join(BROWSERS)})"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()

@@ -210,8 +210,9 @@ class TestWaiting:
             waiting = threading.Thread(target=lambda: ends.append(client.wait("i1").state))
             ends: list[str] = []
             waiting.start()
-            with scripted_device_layer(port) as server:
-                server.answers["GET items/i1"] = item_state("completed", result={})
+            back = ScriptedDeviceLayer(port)
+            back.answers["GET items/i1"] = item_state("completed", result={})
+            with back:
                 waiting.join()
         assert ends == ["completed"]
 
@@ -270,8 +271,9 @@ class TestEvents:
             reading = threading.Thread(target=lambda: found.append(next(events).seq))
             reading.start()
             away.wait()
-            with scripted_device_layer(port) as server:
-                server.streams = [[published(3)]]
+            back = ScriptedDeviceLayer(port)
+            back.streams = [[published(3)]]
+            with back:
                 reading.join()
             events.__exit__(None, None, None)
         assert found == [3]

@@ -50,6 +50,10 @@ class CommandError(ValueError):
     """A line that is no command; the text says why and what would be one."""
 
 
+class RefusedHereError(CommandError):
+    """A command whose values the plan's schema forbids: the device layer would refuse it too."""
+
+
 @dataclass(frozen=True)
 class PlanCommand:
     """Run a plan."""
@@ -104,6 +108,8 @@ def parse(
     ------
     CommandError
         If it means none.
+    RefusedHereError
+        If it asks for what the plan's schema forbids.
     """
     try:
         words = shlex.split(line)
@@ -225,7 +231,7 @@ def _needs_a_name(
 def _validate(
     plan: Plan, parameters: Mapping[str, Parameter], kwargs: Mapping[str, JsonValue]
 ) -> None:
-    """Raise `CommandError` unless the arguments satisfy the plan's schema."""
+    """Raise unless the arguments satisfy the plan's schema."""
     missing = [p for p in parameters.values() if p.required and p.name not in kwargs]
     if missing:
         wants = " and ".join(f"{p.name}, {p.wanted()}" for p in missing)
@@ -236,12 +242,12 @@ def _validate(
     if not errors:
         return
     sentences = [
-        f"{key}: {parameters[key].write(kwargs[key])} is not {parameters[key].wanted()}"
+        f"{key}: {parameters[key].write(kwargs[key])} is refused; give {parameters[key].wanted()}"
         if (key := str(next(iter(error.path), ""))) in parameters
         else error.message
         for error in errors
     ]
-    raise CommandError("\n".join(dict.fromkeys(sentences)))
+    raise RefusedHereError("\n".join(dict.fromkeys(sentences)))
 
 
 def _values(parameter: Parameter | None, beginning: str) -> list[Suggestion]:

@@ -74,7 +74,7 @@ class VolumeFollower:
     def _published(self, event: Event) -> None:
         try:
             record = self._images.register(str(event.data.get("uid")))
-        except (DataStoreError, StorageError, OSError) as error:
+        except DataStoreError as error:
             self._notify(f"a volume was published but could not be registered: {error}")
         else:
             self._announce(record.metadata)

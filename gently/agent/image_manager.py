@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gently.core.data_store import DataStore, DataStoreError, Record
+from gently.core.data_store import DataStore, DataStoreError, Record, RegistrationError
 from storage import StorageError, Volume, VolumeStore
 
 
@@ -49,12 +49,14 @@ class ImageManager:
 
         Raises
         ------
-        StorageError
-            If there is no such volume in this folder, or it is broken.
         DataStoreError
-            If it contradicts what is registered.
+            If there is no such volume in this folder, it is broken, or it contradicts what
+            is registered.
         """
-        metadata = self._store.record(uid).metadata()
+        try:
+            metadata = self._store.record(uid).metadata()
+        except (StorageError, OSError) as error:
+            raise RegistrationError(f"{uid} cannot be registered: {error}") from error
         return self._data_store.register_external_file(uid, self._store.path(uid), metadata)
 
     def catch_up(self) -> CatchUp:
@@ -65,7 +67,7 @@ class ImageManager:
                 continue
             try:
                 registered.append(self.register(volume.uid))
-            except (DataStoreError, StorageError) as error:
+            except DataStoreError as error:
                 refused.append(str(error))
         return CatchUp(tuple(registered), tuple(refused))
 

@@ -167,8 +167,8 @@ def _values(way: Mapping[str, Any]) -> tuple[JsonValue, ...]:
 
 
 def _bounds(schema: Mapping[str, Any]) -> str:
-    low, high = schema.get("minimum"), schema.get("maximum")
-    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    keys = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+    low, high, above, below = (f"{schema[key]:.12g}" if key in schema else None for key in keys)
     if low is not None and high is not None:
         return f"{low} to {high}"
     lower = f"at least {low}" if low is not None else f"above {above}" if above is not None else ""

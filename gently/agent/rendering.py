@@ -19,6 +19,7 @@ from gently.client import (
     Item,
     Plan,
     Queue,
+    Reading,
     Status,
     StopReport,
     Volume,
@@ -111,11 +112,14 @@ def _reading(reading: DeviceReading) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for name, one in reading.readings.items():
         age = "" if one.age_s is None else f"{one.age_s:.1f} s ago"
-        value = f"{one.value} {one.units or ''}"
-        table.add_row(Text(name, style="bold"), Text(value), Text(age, style="dim"))
+        table.add_row(Text(name, style="bold"), Text(_value(one)), Text(age, style="dim"))
     if reading.stale:
         return Group(table, Text("stale: the hardware has not confirmed this", style="yellow"))
     return table
+
+
+def _value(reading: Reading) -> str:
+    return f"{reading.value} {reading.units or ''}".rstrip()
 
 
 def _status(status: Status) -> RenderableType:
@@ -130,7 +134,9 @@ def _status(status: Status) -> RenderableType:
 def _volumes(volumes: list[Volume]) -> RenderableType:
     if not volumes:
         return Text("no volumes yet")
-    table = Table(Column("uid", no_wrap=True), "pixels", "session", box=None)
+    table = Table(
+        Column("uid", no_wrap=True), "pixels", Column("session", overflow="fold"), box=None
+    )
     for volume in volumes:
         table.add_row(Text(volume.uid), Text(_pixels(volume)), Text(volume.session_id))
     return table
@@ -146,10 +152,12 @@ def _stop(report: StopReport) -> RenderableType:
         state = (
             "stopped" if device.stopped else f"did NOT stop: {device.error or 'no reason given'}"
         )
-        readings = ", ".join(f"{key} {value}" for key, value in device.readings.items())
+        readings = ", ".join(f"{key} {_value(one)}" for key, one in device.readings.items())
         lines.append(Text(f"  {name} {state}{f' ({readings})' if readings else ''}"))
-    if report.item is not None:
-        lines.append(Text(f"  {report.item.name} ended, item {report.item.item_uid}"))
+    if report.item_uid is not None:
+        lines.append(Text(f"  item {report.item_uid} was ended"))
+    if report.msg:
+        lines.append(Text(report.msg))
     return Group(*lines)
 
 

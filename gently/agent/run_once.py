@@ -19,14 +19,13 @@ from gently.agent.commands import (
     Command,
     CommandError,
     PlanCommand,
+    RefusedHereError,
     needs_catalogue,
     parse,
 )
-from gently.agent.image_manager import ImageManager
 from gently.agent.queue_server_client import Completed, Ended, Failed, QueueServerClient
 from gently.client import ClientError, DeviceLayerClient, DeviceLayerUnreachable, Item, Progress
 from gently.core.data_store import DataStoreError
-from storage import StorageError
 
 
 class Exit(IntEnum):
@@ -46,8 +45,8 @@ class OneCommand:
     ----------
     device_layer : DeviceLayerClient
         Where it runs.
-    open_images : callable
-        Makes the image manager; called only once there is a volume to register.
+    register : callable
+        Registers the volume of a uid, or raises `DataStoreError`.
     out, err : text streams
         For programs, and for people.
     """
@@ -55,13 +54,13 @@ class OneCommand:
     def __init__(
         self,
         device_layer: DeviceLayerClient,
-        open_images: Callable[[], ImageManager],
+        register: Callable[[str], object],
         out: TextIO | None = None,
         err: TextIO | None = None,
     ) -> None:
         self._device_layer = device_layer
         self._queue = QueueServerClient(device_layer)
-        self._open_images = open_images
+        self._register = register
         self._out = out or sys.stdout
         self._err = err or sys.stderr
 
@@ -69,6 +68,9 @@ class OneCommand:
         """Run the command to its end; the first Ctrl+C leaves a plan running."""
         try:
             return self._run(line)
+        except RefusedHereError as error:
+            self._say(str(error))
+            return Exit.FAILED
         except CommandError as error:
             self._say(str(error))
             return Exit.USAGE
@@ -121,15 +123,12 @@ class OneCommand:
     def _completed(self, outcome: Completed) -> None:
         if (volume := outcome.volume) is not None:
             self._say(f"uid {volume.uid}: {volume.shape} {volume.dtype} in {volume.path}")
-            self._register(volume.uid)
+            try:
+                self._register(volume.uid)
+            except DataStoreError as error:
+                # The volume is there all the same: a copilot that sees the folder catches up.
+                self._say(f"the volume is published but not registered: {error}")
         self._answer(outcome.value)
-
-    def _register(self, uid: str) -> None:
-        try:
-            self._open_images().register(uid)
-        except (DataStoreError, StorageError, OSError) as error:
-            # The volume is there all the same: a copilot that sees the folder catches up.
-            self._say(f"the volume is published but not registered: {error}")
 
     def _answer(self, answer: object) -> None:
         print(json.dumps(to_jsonable_python(answer, by_alias=True)), file=self._out, flush=True)

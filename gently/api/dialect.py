@@ -51,7 +51,7 @@ class _AddBody(BaseModel):
             return len(uids)
         if self.pos == "front":
             return 0
-        return max(0, self.pos if self.pos >= 0 else len(uids) + 1 + self.pos)
+        return min(max(0, self.pos if self.pos >= 0 else len(uids) + 1 + self.pos), len(uids))
 
 
 class _PickBody(BaseModel):
@@ -256,7 +256,7 @@ async def _queue_clear(layer: DeviceLayer, _: Mapping[str, Any]) -> Answer:
 async def _history_get(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
     queue = layer.queue.snapshot()
     size = parse(_HistoryBody, parameters).size
-    items = queue.history if size is None else queue.history[len(queue.history) - size :]
+    items = queue.history if size is None else queue.history[max(0, len(queue.history) - size) :]
     return {
         "items": [item.message() for item in items],
         "plan_history_uid": queue.plan_history_uid,

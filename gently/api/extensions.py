@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from gently.api.messages import Json, parse, read_parameters
 from gently.core.device_layer import DeviceLayer
+from gently.core.errors import GentlyError
 from gently.core.events import Event
 
 __all__ = ["extension_routes"]
@@ -75,7 +76,7 @@ async def _read_item(request: Request) -> Json:
     item = layer.queue.find(request.path_params["item_uid"])
     return Json(
         {
-            "item": item.message(),
+            "item": item.request(),
             "state": item.state,
             "progress": layer.runner.progress if item.state in ("running", "paused") else None,
             "result": item.result.message() if item.result else None,
@@ -97,7 +98,7 @@ async def _settings(request: Request) -> Json:
 
 
 async def _stop(request: Request) -> Json:
-    reason = parse(_StopBody, await read_parameters(request)).reason
+    reason = await _stop_reason(request)
     # A limiter of its own: stop never queues behind other requests that wait for the hardware.
     report = await anyio.to_thread.run_sync(
         _layer(request).stop, reason, limiter=anyio.CapacityLimiter(1)
@@ -105,14 +106,20 @@ async def _stop(request: Request) -> Json:
     return Json(report.message())
 
 
+async def _stop_reason(request: Request) -> str:
+    """Return why: whatever the body is, it must not keep the stop from happening."""
+    try:
+        return parse(_StopBody, await read_parameters(request)).reason
+    except GentlyError as error:
+        return f"stop was asked for over HTTP; no reason could be read: {error}"
+
+
 async def _events(request: Request) -> StreamingResponse:
-    query = parse(_EventsQuery, dict(request.query_params))
+    seen = request.headers.get("last-event-id")
+    asked = {**request.query_params, **({"after": seen} if seen else {})}
+    query = parse(_EventsQuery, asked)
     log = _layer(request).events
-    after = request.headers.get("last-event-id", "")
-    if after.isdecimal():
-        first = int(after)
-    else:
-        first = log.last_seq if query.after is None else query.after
+    first = log.last_seq if query.after is None else query.after
     kinds = frozenset(filter(None, query.kinds.split(",")))
 
     async def stream() -> AsyncIterator[bytes]:

@@ -119,7 +119,9 @@ class Catalogue(Mapping[str, PlanEntry]):
         self._entries: dict[str, PlanEntry] = {}
         self.unavailable: dict[str, str] = {}
         for plan in plans:
-            if reason := _missing_default(plan, devices):
+            if plan.__name__ in self._entries or plan.__name__ in self.unavailable:
+                raise CatalogueError(f"two plans are called {plan.__name__}")
+            if reason := _missing_device(plan, devices):
                 self.unavailable[plan.__name__] = reason
             else:
                 self._entries[plan.__name__] = _describe(plan, devices)
@@ -142,21 +144,33 @@ class Catalogue(Mapping[str, PlanEntry]):
         return self._entries[name].bind(args, kwargs)
 
 
-def _missing_default(plan: Plan, devices: Devices) -> str | None:
-    for parameter in inspect.signature(plan).parameters.values():
+def _missing_device(plan: Plan, devices: Devices) -> str | None:
+    for parameter in _signature(plan).parameters.values():
         kind = _device_class(parameter.annotation)
-        if kind is None or not isinstance(parameter.default, str):
+        if kind is None:
             continue
-        if not isinstance(devices.get(parameter.default), kind):
-            return f"this instrument has no {kind.__name__} named {parameter.default!r}"
+        if isinstance(parameter.default, str):
+            if not isinstance(devices.get(parameter.default), kind):
+                return f"this instrument has no {kind.__name__} named {parameter.default!r}"
+        elif not _names(kind, devices) and get_origin(parameter.annotation) is not list:
+            return f"this instrument has no {kind.__name__}"
     return None
+
+
+def _signature(plan: Plan) -> inspect.Signature:
+    try:
+        return inspect.signature(plan, eval_str=True)
+    except NameError as error:
+        raise CatalogueError(
+            f"{plan.__name__} has an annotation that is unknown: {error}"
+        ) from error
 
 
 def _describe(plan: Plan, devices: Devices) -> PlanEntry:
     name = plan.__name__
     if not inspect.isgeneratorfunction(plan):
         raise CatalogueError(f"{name} is no generator function, so it is no plan")
-    signature = inspect.signature(plan)
+    signature = _signature(plan)
     fields = {
         parameter.name: _field(name, parameter, signature, devices)
         for parameter in signature.parameters.values()
@@ -169,7 +183,7 @@ def _describe(plan: Plan, devices: Devices) -> PlanEntry:
             **fields,
         )
         schema = model.model_json_schema()
-    except (PydanticSchemaGenerationError, ValueError, TypeError) as error:
+    except (PydanticSchemaGenerationError, ValueError, TypeError, NameError) as error:
         raise CatalogueError(f"{name} cannot be described from its signature: {error}") from error
     description = (inspect.getdoc(plan) or "").partition("\n\n")[0]
     if not description:
@@ -180,8 +194,11 @@ def _describe(plan: Plan, devices: Devices) -> PlanEntry:
 def _field(
     plan: str, parameter: inspect.Parameter, signature: inspect.Signature, devices: Devices
 ) -> tuple[Any, Any]:
-    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-        raise CatalogueError(f"{plan} takes *{parameter.name}; a plan names its parameters")
+    if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+        raise CatalogueError(
+            f"{plan} does not take {parameter.name} by name ({parameter.kind.description}); "
+            "a client names each argument"
+        )
     if parameter.annotation is parameter.empty:
         raise CatalogueError(f"{plan} does not say of what type {parameter.name} is")
     default = ... if parameter.default is parameter.empty else parameter.default
@@ -212,10 +229,20 @@ def _bounds(
     plan: str, mark: AxisOf, signature: inspect.Signature, devices: Devices
 ) -> dict[str, Any]:
     """Return the limits of an axis for the schema: what any device of the type may be asked."""
-    kind = _device_class(signature.parameters[mark.parameter].annotation)
-    if kind is None:
-        raise CatalogueError(f"{plan}: {mark.parameter} is no device, so it has no {mark.axis}")
-    limits = {name: devices[name].limits[mark.axis] for name in _names(kind, devices)}
+    owner = signature.parameters.get(mark.parameter)
+    kind = _device_class(owner.annotation) if owner else None
+    if owner is None or kind is None or get_origin(owner.annotation) is list:
+        raise CatalogueError(
+            f"{plan} bounds a parameter by {mark.parameter}.{mark.axis}, but {mark.parameter} is "
+            "no parameter that takes one device"
+        )
+    try:
+        limits = {name: devices[name].limits[mark.axis] for name in _names(kind, devices)}
+    except (AttributeError, KeyError) as error:
+        raise CatalogueError(
+            f"{plan} bounds a parameter by the axis {mark.axis!r}, which not every "
+            f"{kind.__name__} has"
+        ) from error
     return {
         "minimum": min(limit.low for limit in limits.values()),
         "maximum": max(limit.high for limit in limits.values()),

@@ -133,11 +133,16 @@ class DataStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
-        self._connection = sqlite3.connect(
-            self.path, timeout=LOCKED_S, isolation_level=None, check_same_thread=False
-        )
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                self.path, timeout=LOCKED_S, isolation_level=None, check_same_thread=False
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise DataStoreError(
+                f"{self.path} cannot be opened: {error}; is its folder there and writable?"
+            ) from error
         try:
             self._prepare()
         except BaseException:

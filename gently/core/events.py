@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,14 +81,15 @@ class EventLog:
         """Return the events after `seq`; 0 asks for all there are.
 
         An ``events.lost`` leads if some in between are gone, be it that the log has
-        dropped them or that the process was restarted.
+        dropped them or that the process was restarted (on a machine whose clock was set
+        back, `seq` may then be a number that is yet to come).
         """
         with self._lock:
-            if not self._events or self._events[-1].seq <= seq:
-                return []
-            first = self._events[0].seq
-            found = list(itertools.islice(self._events, max(0, seq + 1 - first), None))
-        if 0 < seq < first - 1:
+            first = self._last + 1 - len(self._events)
+            is_lost = seq != 0 and not first - 1 <= seq <= self._last
+            start = 0 if is_lost else max(0, seq + 1 - first)
+            found = list(itertools.islice(self._events, start, None))
+        if is_lost:
             lost = Event(first - 1, time.time(), "events.lost", {"first_available": first})
             return [lost, *found]
         return found
@@ -104,12 +106,15 @@ class EventLog:
         with self._lock:
             self._bells.add(bell)
         try:
-            while not self._closed:
+            while True:
+                is_last_look = self._closed
                 events = self.after(after)
                 for event in events:
                     after = event.seq
                     if not kinds or event.kind in kinds or event.kind == "events.lost":
                         yield event
+                if is_last_look:
+                    return
                 if not events and not await bell.wait(every_s):
                     yield None
         finally:
@@ -133,7 +138,7 @@ class _Bell:
         self._rung = asyncio.Event()
 
     def ring(self) -> None:
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed, and with it the follower
             self._loop.call_soon_threadsafe(self._rung.set)
 
     async def wait(self, timeout_s: float) -> bool:

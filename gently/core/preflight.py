@@ -32,6 +32,9 @@ def preflight(plan: BoundPlan) -> None:
             message = messages.send(answer)
         except StopIteration:
             return
+        except Exception as error:  # a plan may raise anything
+            problem = f"{type(error).__name__}: {error} (after step {step})"
+            raise _refused(plan, "plan", problem) from error
         step += 1
         try:
             _check(message)

@@ -23,6 +23,9 @@ Mode = Literal["idle", "one", "queue"]
 
 Announce = Callable[[str, "Item"], None]
 
+_HISTORY = 1_000
+"""How many ended items are remembered; what they made is found by the volumes' own uids."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -68,6 +71,13 @@ class Item:
 
     def message(self) -> dict[str, Any]:
         """Return it as Bluesky's queue server would send it."""
+        found = self.request()
+        if self.result is not None:
+            found["result"] = self.result.message()
+        return found
+
+    def request(self) -> dict[str, Any]:
+        """Return what was asked for, without what became of it."""
         found: dict[str, Any] = {
             "item_type": "plan",
             "name": self.name,
@@ -80,8 +90,6 @@ class Item:
         }
         if self.time_start is not None:
             found["properties"] = {"time_start": self.time_start}
-        if self.result is not None:
-            found["result"] = self.result.message()
         return found
 
 
@@ -113,7 +121,8 @@ class PlanQueue:
         self._changed = threading.Condition()
         self._waiting: deque[Item] = deque()
         self._running: Item | None = None
-        self._history: list[Item] = []
+        self._taken = True
+        self._history: deque[Item] = deque(maxlen=_HISTORY)
         self._mode: Mode = "idle"
         self._stop_pending = False
         self._closed = False
@@ -132,6 +141,12 @@ class PlanQueue:
                 self._history_uid,
             )
 
+    @property
+    def running(self) -> Item | None:
+        """The item that runs, from the moment that this was decided; None if none does."""
+        with self._changed:
+            return self._running
+
     def find(self, item_uid: str) -> Item:
         """Return an item, wherever it is."""
         with self._changed:
@@ -139,7 +154,10 @@ class PlanQueue:
         for item in here:
             if item.item_uid == item_uid:
                 return item
-        raise ItemNotFoundError(f"there is no item {item_uid!r}")
+        raise ItemNotFoundError(
+            f"there is no item {item_uid!r}: it was never submitted here, was taken out of the "
+            f"queue, or is older than the last {_HISTORY} that have ended"
+        )
 
     # ------------------------------------------------------------------ clients
 
@@ -188,11 +206,9 @@ class PlanQueue:
         with self._changed:
             self._refuse_unless_idle()
             self._mode = "one"
-            self._waiting.appendleft(item)
-            self._renew_queue()
             self._announce("item.queued", item)
-            self._changed.notify_all()
-            return len(self._waiting) - 1
+            self._begin(item)
+            return len(self._waiting)
 
     def start(self) -> None:
         """Run the waiting items one after another.
@@ -207,8 +223,7 @@ class PlanQueue:
             if not self._waiting:
                 raise WrongStateError("The queue is empty: add an item first.")
             self._mode = "queue"
-            self._renew_queue()
-            self._changed.notify_all()
+            self._begin(self._waiting.popleft())
 
     def request_stop(self, *, pending: bool) -> None:
         """Stop the queue after the item that runs, or take that back.
@@ -224,7 +239,7 @@ class PlanQueue:
             self._stop_pending = pending
 
     def close(self) -> None:
-        """Let `take` return None from now on."""
+        """Begin nothing more, and let `take` return None once there is nothing to take."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -232,15 +247,12 @@ class PlanQueue:
     # ------------------------------------------------------------------ the runner
 
     def take(self) -> Item | None:
-        """Wait for the next item to run; None once the queue is closed."""
+        """Wait for an item that has begun, to carry it out; None once the queue is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._mode != "idle")
-            if self._closed:
+            self._changed.wait_for(lambda: self._closed or not self._taken)
+            if self._taken:
                 return None
-            item = _stepped(self._waiting.popleft(), Step.START)
-            self._running = replace(item, time_start=time.time())
-            self._renew_queue()
-            self._announce("item.started", self._running)
+            self._taken = True
             return self._running
 
     def step(self, step: Step) -> None:
@@ -256,19 +268,35 @@ class PlanQueue:
             ended = replace(_stepped(self._present(), step), result=result)
             self._running = None
             self._history.append(ended)
+            self._history_uid = uuid4().hex
+            self._announce(f"item.{step}", ended)
             goes_on = self._mode == "queue" and step is Step.COMPLETE and not self._stop_pending
-            if not (goes_on and self._waiting):
+            if goes_on and self._waiting and not self._closed:
+                self._begin(self._waiting.popleft())
+            else:
                 self._mode = "idle"
                 self._stop_pending = False
-            self._history_uid = uuid4().hex
-            self._renew_queue()
-            self._announce(f"item.{step}", ended)
-            self._changed.notify_all()
+                self._renew_queue()
+                self._changed.notify_all()
 
-    def wait_until_idle(self, timeout_s: float) -> bool:
-        """Wait until nothing runs; False if something still does."""
+    def wait_until_ended(self, item_uid: str, timeout_s: float) -> bool:
+        """Wait until this item does not run any more; False if it still does."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._mode == "idle", timeout_s)
+            return self._changed.wait_for(
+                lambda: self._running is None or self._running.item_uid != item_uid, timeout_s
+            )
+
+    def _begin(self, item: Item) -> None:
+        """Let an item run.
+
+        Decided where the item is chosen and not where the runner takes it: in between there
+        would be a moment in which a stop finds nothing to stop.
+        """
+        self._running = replace(_stepped(item, Step.START), time_start=time.time())
+        self._taken = False
+        self._renew_queue()
+        self._announce("item.started", self._running)
+        self._changed.notify_all()
 
     def _present(self) -> Item:
         if self._running is None:
@@ -276,9 +304,12 @@ class PlanQueue:
         return self._running
 
     def _refuse_unless_idle(self) -> None:
-        if self._mode != "idle":
-            name = self._running.name if self._running else "the next item"
-            raise WrongStateError(f"The microscope is busy with {name}: wait for it, or stop it.")
+        if self._closed:
+            raise WrongStateError("The device layer is shutting down; nothing begins any more.")
+        if self._running is not None:
+            raise WrongStateError(
+                f"The microscope is busy with {self._running.name}: wait for it, or stop it."
+            )
 
     def _renew_queue(self) -> None:
         self._queue_uid = uuid4().hex

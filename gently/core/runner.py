@@ -1,8 +1,10 @@
 """The runner: the one thread that runs plans on the one RunEngine.
 
 Plans, device methods and document callbacks run on the RunEngine's own loop; the runner's
-thread only waits for it. Orders (pause, resume, abort, stop, halt) reach it through a
-mailbox and never make their sender wait.
+thread only waits for it. Orders (pause, resume, abort, stop, halt) never make their sender
+wait, and reach the RunEngine in one way only: other threads ask it for a pause, upon which
+the runner's thread, and no other, resumes the plan or ends it. An abort that meets the
+RunEngine on its way into a pause would leave it in a state that it never leaves.
 """
 
 import asyncio
@@ -42,9 +44,10 @@ class Order(StrEnum):
 
 
 _ENDINGS = {Order.ABORT: Step.ABORT, Order.STOP: Step.STOP, Order.HALT: Step.HALT}
-_NO_CHECKPOINT = "it was paused where it has no checkpoint to resume from"
-_RETRY_S = 0.005
 _PAUSES = frozenset({Order.PAUSE, Order.PAUSE_DEFERRED})
+_WHEN_PAUSED = frozenset({Order.RESUME, Order.STOP, Order.HALT})
+_NOT_RESUMABLE = "it was paused where it cannot be resumed: past its last checkpoint, or at its end"
+_RETRY_S = 0.005
 
 
 class Runner:
@@ -81,38 +84,38 @@ class Runner:
             Order.STOP: self._engine.stop,
             Order.HALT: self._engine.halt,
         }
-        self._interruptions: dict[Order, Callable[[], Any]] = {
-            Order.PAUSE: lambda: self._engine.request_pause(defer=False),
-            Order.PAUSE_DEFERRED: lambda: self._engine.request_pause(defer=True),
-            **self._put_away,
-        }
         self._engine.waiting_hook = self._watch
         self._engine.subscribe(self._take_document)
         self.runs = RunList()
-        self._item: Item | None = None
-        self._ending: Order | None = None
-        self._reason = ""
-        self._pause_pending = False
         self._progress: dict[str, Any] | None = None
         self._orders = threading.Condition()
-        self._order: Order | None = None
-        self._thread = threading.Thread(target=self._run, name="runner")
+        self._wanted: Order | None = None  # a pause until it has come, an ending until the end
+        self._reason = ""
+        self._is_paused = False
+        # Set while the RunEngine has come back: nobody is to interrupt it then.
+        self._is_back = threading.Event()
+        self._interrupters: list[threading.Thread] = []
+        # A daemon: a plan that a dead device holds up must not keep the process from its end.
+        self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
         self._thread.start()
 
     @property
     def state(self) -> str:
-        """The RunEngine's state, in its own words."""
-        return str(self._engine.state)
+        """The RunEngine's state, in its own words; paused once it takes orders as such."""
+        if self._is_paused:
+            return "paused"
+        state = str(self._engine.state)
+        return "running" if state == "paused" else state
 
     @property
     def item(self) -> Item | None:
-        """The item whose plan runs, as it was when it was started."""
-        return self._item
+        """The item that runs."""
+        return self._queue.running
 
     @property
     def pause_pending(self) -> bool:
         """Whether a pause was asked for that has not come yet."""
-        return self._pause_pending
+        return self._wanted in _PAUSES
 
     @property
     def progress(self) -> dict[str, Any] | None:
@@ -120,32 +123,40 @@ class Runner:
         return self._progress
 
     def order(self, order: Order, reason: str = "") -> None:
-        """Ask something of the running plan; returns at once.
+        """Ask something of the plan that runs; returns at once.
+
+        A plan that is being ended can be ordered to abort once more, which changes nothing.
 
         Raises
         ------
         WrongStateError
             If it makes no sense now; says what the state is.
         """
-        paused = self.state == "paused"
-        if order in _PAUSES and (self._item is None or paused):
-            raise WrongStateError(f"Nothing runs that could be paused (it is {self.state}).")
-        if order is Order.RESUME and not paused:
-            raise WrongStateError(f"Nothing is paused that could be resumed (it is {self.state}).")
-        if order in _ENDINGS:
-            if self._item is None:
-                raise WrongStateError(f"Nothing runs that could be ended (it is {self.state}).")
-            self._ending, self._reason = order, reason
-        self._pause_pending = order in _PAUSES
-        if paused:
-            with self._orders:
-                self._order = order
-                self._orders.notify_all()
-        else:
-            # The RunEngine answers on its loop, which a device may be holding up.
-            threading.Thread(
-                target=self._interrupt, args=(order,), name=str(order), daemon=True
-            ).start()
+        with self._orders:
+            self._refuse_what_makes_no_sense(order)
+            if self._wanted in _ENDINGS:
+                return
+            if order is Order.RESUME:
+                self._queue.step(Step.RESUME)
+                self._is_back = threading.Event()
+            else:
+                self._wanted, self._reason = order, reason
+                self._interrupt()
+            if order not in _PAUSES:
+                self._is_paused = False
+            self._orders.notify_all()
+
+    def _refuse_what_makes_no_sense(self, order: Order) -> None:
+        if self.item is None:
+            raise WrongStateError(f"Nothing runs that could be told to {order}.")
+        if self._wanted in _ENDINGS and order is not Order.ABORT:
+            raise WrongStateError(f"The plan is about to end: it was told to {self._wanted}.")
+        if order in _PAUSES and self._is_paused:
+            raise WrongStateError("The plan is paused already: resume it, or end it.")
+        if order in _WHEN_PAUSED and not self._is_paused:
+            raise WrongStateError(
+                f"A plan can be told to {order} only while it is paused; it is {self.state}."
+            )
 
     def close(self, timeout_s: float) -> bool:
         """End the thread; abort a plan that runs. False if the plan did not end in time."""
@@ -164,54 +175,62 @@ class Runner:
 
     def _run(self) -> None:
         while (item := self._queue.take()) is not None:
-            self._item = item
             step, result = self._carry_out(item)
-            # Forgotten first: an order that comes now must not hit the next item.
-            self._item = self._ending = self._progress = None
-            self._pause_pending, self._reason = False, ""
-            self._queue.end(step, result)
+            self._call_back_interrupters()
+            with self._orders:  # at once, so that an order is for this item or for the next
+                self._wanted = self._progress = None
+                self._reason, self._is_paused = "", False
+                self._is_back = threading.Event()
+                self._queue.end(step, result)
 
     def _carry_out(self, item: Item) -> tuple[Step, Result]:
         self.runs.begin()
         try:
             step, value = self._until_ended(self._prepare(item), item)
         except Exception as error:  # noqa: BLE001 - the top of a thread: a plan may raise anything
-            if self._ending:  # the stop broke the plan before the RunEngine could end it
-                return _ENDINGS[self._ending], self._result(
-                    item, _ENDINGS[self._ending], self._reason
-                )
+            if ending := self._ending():  # it broke the plan before the RunEngine could end it
+                return _ENDINGS[ending], self._result(item, _ENDINGS[ending], self._reason)
             LOGGER.warning("%s failed: %s", item.name, error)
             return Step.FAIL, self._result(item, Step.FAIL, _cause(error), error)
-        msg = "" if step is Step.COMPLETE else self._reason or _NO_CHECKPOINT
+        msg = "" if step is Step.COMPLETE else self._reason or _NOT_RESUMABLE
         return step, self._result(item, step, msg, value=value)
 
     def _until_ended(self, plan: BoundPlan, item: Item) -> tuple[Step, Any]:
         """Run the plan, stay with it while it is paused, and say how it has ended."""
-        if self._ending:
-            return _ENDINGS[self._ending], None
         metadata = self._metadata(item)
         go: Callable[[], Any] = lambda: self._engine(plan.generate(), **metadata)  # noqa: E731
-        while True:
+        while (ending := self._ending()) is None:
             try:
                 return Step.COMPLETE, go().plan_result
             except RunEngineInterrupted:
-                if self.state != "paused":
-                    return (_ENDINGS[self._ending] if self._ending else Step.ABORT), None
-            self._pause_pending = False
-            self._queue.step(Step.PAUSE)
-            order = self._next_order()
-            if order is not Order.RESUME:
-                self._put_away[order]()
-                return _ENDINGS[order], None
-            self._queue.step(Step.RESUME)
+                self._call_back_interrupters()
+            if str(self._engine.state) != "paused":
+                return _ENDINGS[self._ending() or Order.ABORT], None
+            self._stay_until_ordered()
             go = self._engine.resume
+        if str(self._engine.state) == "paused":
+            self._put_away[ending]()
+        return _ENDINGS[ending], None
 
-    def _next_order(self) -> Order:
+    def _ending(self) -> Order | None:
+        """Return how the plan was told to end, if it was."""
+        return self._wanted if self._wanted in _ENDINGS else None
+
+    def _stay_until_ordered(self) -> None:
         with self._orders:
-            self._orders.wait_for(lambda: self._order is not None)
-            order, self._order = self._order, None
-        assert order is not None  # noqa: S101 - what the wait was for
-        return order
+            if self._wanted in _ENDINGS:
+                return
+            self._wanted, self._is_paused = None, True
+            self._queue.step(Step.PAUSE)
+            self._orders.wait_for(lambda: not self._is_paused)
+
+    def _call_back_interrupters(self) -> None:
+        """Wait for the threads that interrupt: none of them must find the next plan instead."""
+        with self._orders:
+            self._is_back.set()
+            interrupters, self._interrupters = self._interrupters, []
+        for thread in interrupters:
+            thread.join()
 
     def _result(
         self,
@@ -235,23 +254,35 @@ class Runner:
 
     # ------------------------------------------------------------------ other threads
 
-    def _interrupt(self, order: Order) -> None:
-        """Put an order to the RunEngine, as long as the plan it was meant for runs."""
-        item = self._item
-        while item is not None and self._item is item:
+    def _interrupt(self) -> None:
+        """Let a thread make the RunEngine come back, if it has not."""
+        if self._is_back.is_set():
+            return
+        # The RunEngine answers on its loop, which a device may be holding up.
+        thread = threading.Thread(
+            target=self._bring_back,
+            args=(self._wanted is Order.PAUSE_DEFERRED, self._is_back),
+            name="interrupter",
+            daemon=True,
+        )
+        self._interrupters.append(thread)
+        thread.start()
+
+    def _bring_back(self, defer: bool, is_back: threading.Event) -> None:  # noqa: FBT001
+        while not is_back.is_set():
             try:
-                self._interruptions[order]()
-            except TransitionError:
-                time.sleep(_RETRY_S)  # the plan is just beginning, or just at its end
+                self._engine.request_pause(defer=defer)
+            except TransitionError:  # it is just beginning, just ending, or on its way
+                is_back.wait(_RETRY_S)
             except Exception:
-                LOGGER.exception("the RunEngine did not take the order to %s", order)
+                LOGGER.exception("the RunEngine did not take the order to pause")
                 return
             else:
                 return
 
     def _take_document(self, name: str, document: dict[str, Any]) -> None:
         self.runs.take(name, document)
-        item_uid = self._item.item_uid if self._item else None
+        item_uid = self._item_uid()
         self._events.publish("document", item_uid=item_uid, name=name, doc=document)
 
     def _watch(self, statuses: Iterable[Any] | None) -> None:
@@ -268,8 +299,12 @@ class Runner:
             "fraction": None if fraction is None else 1 - fraction,
             "seconds_left": progress.get("time_remaining"),
         }
-        item_uid = self._item.item_uid if self._item else None
+        item_uid = self._item_uid()
         self._events.publish("item.progress", item_uid=item_uid, **self._progress)
+
+    def _item_uid(self) -> str | None:
+        item = self.item
+        return item.item_uid if item else None
 
 
 def _end(loop: asyncio.AbstractEventLoop) -> None:

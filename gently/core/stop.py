@@ -14,7 +14,7 @@ from typing import Any
 
 from devices import HardwareDevice, Instrument
 from gently.core.errors import WrongStateError
-from gently.core.queue import PlanQueue
+from gently.core.queue import Item, PlanQueue
 from gently.core.runner import Order, Runner
 
 __all__ = ["DeviceAfterStop", "StopReport", "stop_everything"]
@@ -89,10 +89,9 @@ def stop_everything(
     """
     began = time.monotonic()
     instrument.core.latch()
-    item = runner.item
-    _end_the_plan(runner, queue, reason)
+    item = _end_the_plan(runner, queue, reason)
     errors = _each(instrument.devices, _stop)
-    ended = queue.wait_until_idle(_PLAN_S)
+    ended = item is None or queue.wait_until_ended(item.item_uid, _PLAN_S)
     readings: dict[str, Any] = {}
 
     def read_back(device: HardwareDevice) -> None:
@@ -101,11 +100,11 @@ def stop_everything(
 
     # One that refused to stop is read as well: where it is matters most.
     errors = {**_each(instrument.devices, read_back), **errors}
-    if ended:
+    if item is None or ended:
         instrument.core.release()
     else:
         threading.Thread(
-            target=_release_later, args=(instrument, queue), name="release", daemon=True
+            target=_release_later, args=(instrument, queue, item), name="release", daemon=True
         ).start()
     return StopReport(
         devices={
@@ -122,15 +121,18 @@ def _stop(device: HardwareDevice) -> None:
     device.stop()
 
 
-def _end_the_plan(runner: Runner, queue: PlanQueue, reason: str) -> None:
+def _end_the_plan(runner: Runner, queue: PlanQueue, reason: str) -> Item | None:
+    """Return the item that was told to end."""
     with suppress(WrongStateError):  # the queue is not running
         queue.request_stop(pending=True)
-    with suppress(WrongStateError):  # no plan runs
+    item = queue.running  # read after that: no other item follows it
+    with suppress(WrongStateError):  # it has just ended
         runner.order(Order.ABORT, reason)
+    return item
 
 
-def _release_later(instrument: Instrument, queue: PlanQueue) -> None:
-    while not queue.wait_until_idle(_PLAN_S):
+def _release_later(instrument: Instrument, queue: PlanQueue, item: Item) -> None:
+    while not queue.wait_until_ended(item.item_uid, _PLAN_S):
         LOGGER.warning("the plan has not ended yet; the microscope stays stopped")
     instrument.core.release()
 

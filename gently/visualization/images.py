@@ -12,7 +12,7 @@ from gently.visualization.contrast import Statistics, Window, encode_png, statis
 from gently.visualization.memo import Memo
 from gently.visualization.projections import Plane, Projections, project
 from gently.visualization.query import ImageQuery, QueryError
-from storage import VolumeRecord, VolumeStore
+from storage import VolumeStore
 
 # Three projections of a 2048 × 2048 volume are about 10 MB; statistics are small.
 _PROJECTIONS_KEPT = 8
@@ -33,7 +33,7 @@ class Picture:
     def etag(self) -> str:
         """The identity as an HTTP entity tag."""
         part = f"{self.rows.start}:{self.rows.stop}-{self.columns.start}:{self.columns.stop}"
-        return f'"{self.uid}-{self.view}-{self.window.low:g}-{self.window.high:g}-{part}"'
+        return f'"{self.uid}-{self.view}-{self.window.low}-{self.window.high}-{part}"'
 
 
 class VolumeImages:
@@ -46,10 +46,6 @@ class VolumeImages:
         self._store = store
         self._projections = Memo(self._project, _PROJECTIONS_KEPT)
         self._statistics = Memo(self._sample, _STATISTICS_KEPT)
-
-    def record(self, uid: str) -> VolumeRecord:
-        """Return what is known of a volume; raises the store's errors."""
-        return self._store.record(uid)
 
     def statistics(self, uid: str) -> Statistics:
         """Return the distribution of a volume's counts."""
@@ -67,7 +63,7 @@ class VolumeImages:
         QueryError
             The volume has no such slice or part, or the window is empty.
         """
-        shape = self.record(uid).shape
+        shape = self._store.record(uid).shape
         view = query.view
         if view is None:
             view = shape[0] // 2

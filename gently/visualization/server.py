@@ -118,8 +118,8 @@ async def list_volumes(request: Request[State]) -> Response:
 async def volume(request: Request[State]) -> Response:
     """``GET /api/volumes/{uid}``: one volume's metadata."""
     NoQuery.of(request.query_params)
-    images, uid = request.state["images"], request.path_params["uid"]
-    record = await in_thread(images.record, uid)
+    store, uid = request.state["store"], request.path_params["uid"]
+    record = await in_thread(store.record, uid)
     return JSONResponse(record.metadata())
 
 
@@ -180,11 +180,10 @@ async def _tell(feed: VolumeFeed, heartbeat_s: float) -> AsyncGenerator[str]:
                     metadata = await inbox.receive()
             except anyio.EndOfStream:
                 return
-            yield (
-                _event("heartbeat", {})
-                if metadata is None
-                else _event("volume.published", metadata)
-            )
+            if metadata is not None:
+                yield _event("volume.published", metadata)
+            else:
+                yield _event("heartbeat", {})
 
 
 def _event(kind: str, data: Mapping[str, Any]) -> str:

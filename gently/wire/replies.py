@@ -166,7 +166,7 @@ class StoppedDevice(Reply):
     """What one device answered to the stop, and what was read back from it."""
 
     stopped: bool
-    readings: Mapping[str, JsonValue] = {}
+    readings: Mapping[str, Reading] = {}
     error: str | None = None
 
 
@@ -175,7 +175,8 @@ class StopReport(Reply):
 
     success: bool
     devices: Mapping[str, StoppedDevice] = {}
-    item: Item | None = None
+    item_uid: str | None = None
+    msg: str = ""
 
 
 class ServerSettings(Reply):

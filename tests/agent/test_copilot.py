@@ -122,12 +122,15 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
             "POST stop": {
                 "success": False,
                 "devices": {
-                    "xy_stage": {"stopped": True, "readings": {"xy_stage_x": 5.0}},
+                    "xy_stage": {
+                        "stopped": True,
+                        "readings": {"xy_stage_x": {"value": 5.0, "units": "um"}},
+                    },
                     "piezo": {"stopped": False, "error": "no answer"},
                 },
             }
         },
-        ["NOT everything stopped", "xy_stage stopped (xy_stage_x 5.0)", "no answer"],
+        ["NOT everything stopped", "xy_stage stopped (xy_stage_x 5.0 um)", "no answer"],
     ),
     "pause": (
         {"POST re/pause": {"success": True}, "GET status": {"manager_state": "paused"}},

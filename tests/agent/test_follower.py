@@ -13,7 +13,7 @@ from gently.agent.follower import VolumeFollower
 from gently.agent.image_manager import ImageManager
 from gently.client import DeviceLayerClient
 from storage import VolumeRecord, new_uid
-from tests.scripted_device_layer import ScriptedDeviceLayer, scripted_device_layer
+from tests.scripted_device_layer import ScriptedDeviceLayer
 
 Acquire = Callable[[], VolumeRecord]
 
@@ -91,12 +91,13 @@ def test_volumes_on_disk_need_no_device_layer(
         heard.wait_for(lambda: heard.announced == [volume.uid])
         heard.wait_for(lambda: any("start_device_layer.py" in s for s in heard.said))
         # It appears, and is found without anybody's help.
-        with scripted_device_layer(port) as server:
-            server.answers["GET settings"] = {
-                "storage": str(images.store.root),
-                "instrument": "twin",
-                "session_id": "s",
-            }
+        back = ScriptedDeviceLayer(port)
+        back.answers["GET settings"] = {
+            "storage": str(images.store.root),
+            "instrument": "twin",
+            "session_id": "s",
+        }
+        with back:
             heard.wait_for(lambda: any("connected" in s for s in heard.said))
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gently.agent.image_manager import ImageManager
-from gently.core.data_store import DataStore
-from storage import InvalidUidError, VolumeNotFoundError, VolumeRecord, VolumeStore, new_uid
+from gently.core.data_store import DataStore, RegistrationError
+from storage import StorageError, VolumeRecord, VolumeStore, new_uid
 
 Acquire = Callable[[], VolumeRecord]
 
@@ -59,7 +59,8 @@ def test_a_volume_is_opened_by_its_uid(images: ImageManager, acquire: Acquire) -
 
 
 def test_what_is_no_volume_is_refused(images: ImageManager) -> None:
-    with pytest.raises(VolumeNotFoundError):
-        images.register(new_uid())
-    with pytest.raises(InvalidUidError):
-        images.register("../../etc/passwd")
+    for uid in (new_uid(), "../../etc/passwd"):
+        with pytest.raises(RegistrationError, match=uid):
+            images.register(uid)
+        with pytest.raises(StorageError, match=uid):
+            images.open(uid)

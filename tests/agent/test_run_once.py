@@ -23,7 +23,7 @@ class Run:
 
     def __init__(self, device_layer: DeviceLayerClient, images: ImageManager) -> None:
         self._out, self._err = io.StringIO(), io.StringIO()
-        self._command = OneCommand(device_layer, lambda: images, self._out, self._err)
+        self._command = OneCommand(device_layer, images.register, self._out, self._err)
 
     def __call__(self, line: str) -> Exit:
         return self._command.run(line)
@@ -101,13 +101,20 @@ class TestAnEnd:
 
 
 class TestARefusal:
-    @pytest.mark.parametrize("line", ["", "acquire", "acquire_volume num_slices=0", "stop now"])
+    @pytest.mark.parametrize("line", ["", "acquire", "acquire_volume num_slices=x", "stop now"])
     def test_here_is_a_usage_error_and_nothing_is_submitted(
         self, server: ScriptedDeviceLayer, run: Run, line: str
     ) -> None:
         assert run(line) is Exit.USAGE
         assert run.silent
         assert run.said
+        assert not [key for key, _ in server.asked if key.startswith("POST")]
+
+    def test_of_a_value_out_of_bounds_is_a_failure_wherever_it_is_found(
+        self, server: ScriptedDeviceLayer, run: Run
+    ) -> None:
+        assert run("acquire_volume num_slices=0") is Exit.FAILED
+        assert "num_slices: 0 is refused; give a whole number (1 to 10000)" in run.said
         assert not [key for key, _ in server.asked if key.startswith("POST")]
 
     def test_there_is_a_failure_that_names_the_field(
@@ -139,7 +146,7 @@ class TestABuiltin:
         assert run.answer["move_stage"]["schema"]["required"] == ["x_um", "y_um"]
 
     def test_stop_asks_for_nothing_else_first(self, server: ScriptedDeviceLayer, run: Run) -> None:
-        server.answers["POST stop"] = {"success": True, "devices": {}, "item": None}
+        server.answers["POST stop"] = {"success": True, "devices": {}}
         assert run("stop") is Exit.DONE
         assert [key for key, _ in server.asked] == ["POST stop"]
 

@@ -206,6 +206,14 @@ class TestTheIndex:
         with pytest.raises(DataStoreError, match="move it away"):
             DataStore(path)
 
+    def test_refuses_a_folder_that_cannot_be(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("in the way")
+        with pytest.raises(DataStoreError, match="cannot be opened"):
+            DataStore(tmp_path / "file" / "lineage.sqlite")
+        (tmp_path / "lineage.sqlite").mkdir()
+        with pytest.raises(DataStoreError, match="cannot be opened"):
+            DataStore(tmp_path / "lineage.sqlite")
+
     def test_refuses_another_programs_database(self, tmp_path: Path) -> None:
         path = tmp_path / "lineage.sqlite"
         connection = sqlite3.connect(path)

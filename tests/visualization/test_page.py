@@ -1,8 +1,6 @@
 """The page in a real browser."""
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,8 +12,9 @@ from playwright.sync_api import (
     Error,
     Locator,
     Page,
+    Request,
+    Route,
     expect,
-    sync_playwright,
 )
 
 from gently.visualization import VizServer, VolumeFeed
@@ -23,35 +22,8 @@ from gently.visualization.contrast import Window, statistics, to_8bit
 from storage import VolumeRecord, VolumeStore
 from tests.visualization.specimen import embryo, keep
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # The processes of a closed tab are to end with it: no spare one, no zygote that reaps late.
-    "--disable-features=SpareRendererForSitePerProcess",
-    "--no-zygote",
-)
-
 PIXELS = embryo((6, 48, 64))
 WINDOW = statistics(PIXELS).window
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Give a browser that is installed; without one skip, but fail in CI."""
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        missing = f"no browser is installed (looked for {', '.join(BROWSERS)})"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -64,25 +36,36 @@ def viz(store: VolumeStore, feed: VolumeFeed) -> Iterator[VizServer]:
 def blank(browser: Browser, viz: VizServer) -> Iterator[Page]:
     """Give an empty tab; what it fetches may only come from the viz server."""
     fetched: list[str] = []
+
+    def fetch(request: Request) -> None:
+        fetched.append(request.url)
+
     with browser.new_context(viewport={"width": 1400, "height": 900}) as context:
         page = context.new_page()
-        page.on("request", lambda request: fetched.append(request.url))
+        page.on("request", fetch)
         yield page
+    assert fetched
     assert [url for url in fetched if not url.startswith(viz.url)] == []
 
 
 @pytest.fixture
 def page(blank: Page, viz: VizServer) -> Iterator[Page]:
     """Give the open page; at the end its console must be clean."""
-    said: list[ConsoleMessage] = []
-    raised: list[Error] = []
-    blank.on("console", said.append)
-    blank.on("pageerror", raised.append)
+    complaints: list[str] = []
+
+    def say(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            complaints.append(message.text)
+
+    def throw(error: Error) -> None:
+        complaints.append(str(error))
+
+    blank.on("console", say)
+    blank.on("pageerror", throw)
     blank.goto(viz.url)
     expect(connection(blank)).to_have_text("live")
     yield blank
-    assert [message.text for message in said if message.type == "error"] == []
-    assert raised == []
+    assert complaints == []
 
 
 @pytest.fixture
@@ -186,6 +169,30 @@ def test_who_looks_at_one_volume_is_not_torn_away_by_a_new_one(
     page.get_by_label("Follow newest").check()
 
     shows(page, "slice", new.uid)
+
+
+def test_a_volume_that_appears_while_another_is_loading_is_shown_undisturbed(
+    store: VolumeStore, feed: VolumeFeed, record: VolumeRecord, viz: VizServer, blank: Page
+) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    blank.route("**/histogram", hold)
+    with blank.expect_request(f"**/{record.uid}/histogram"):
+        blank.goto(viz.url)
+    new = keep(store, PIXELS)
+    with blank.expect_request(f"**/{new.uid}/histogram"):
+        feed.announce(new.metadata())
+
+    for route in held:
+        with blank.expect_response(route.request.url):
+            route.continue_()
+
+    shows(blank, "slice", new.uid, f"high={round(WINDOW.high)}")
+    shows(blank, "xz", new.uid)
+    expect(blank.get_by_role("alert")).to_have_count(0)
 
 
 def test_the_slider_and_the_keys_and_the_wheel_change_the_slice(

@@ -138,6 +138,7 @@ class TestCaching:
 
     def test_every_picture_has_its_own_tag(self, client: TestClient, record: VolumeRecord) -> None:
         queries = ["", "z=1", "z=1&low=1", "z=1&high=9999", "projection=xy", "projection=yz"]
+        queries += [f"z=1&low=0&high={high}" for high in (1_000_000, 1_000_001, 1_000_000.5)]
 
         tags = {client.get(f"/api/images/{record.uid}?{q}").headers["etag"] for q in queries}
 

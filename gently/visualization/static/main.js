@@ -55,7 +55,7 @@ async function route() {
 }
 
 function wanted() {
-  return decodeURIComponent(location.hash.slice(1)) || null;
+  return location.hash.slice(1) || null;
 }
 
 function follow() {

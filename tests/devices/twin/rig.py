@@ -1,0 +1,65 @@
+"""The twin behind its labels: what the tests ask of it, through the core alone."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devices import load_instrument_file
+from devices.core import Core
+
+CONFIG = load_instrument_file("twin").micromanager.config
+SEED = 7
+XY, FOCUS, PIEZO = "XYStage:XY:31", "ZStage:Z:32", "PiezoStage:P:34"
+CAMERA, GATE, HUB = "HamCam1", "PLogic:E:36", "TwinHub"
+
+
+@dataclass(frozen=True)
+class Rig:
+    core: Core
+
+    @classmethod
+    def boot(cls, config: Path = CONFIG) -> "Rig":
+        return cls(Core(config, adapters=None, buffer_mb=64))
+
+    def get(self, label: str, name: str) -> Any:
+        return self.core.ask(label, lambda mmc: mmc.getProperty(label, name))
+
+    def set(self, label: str, name: str, value: object) -> None:
+        self.core.ask(label, lambda mmc: mmc.setProperty(label, name, value))
+
+    def is_busy(self, label: str) -> bool:
+        return bool(self.core.ask(label, lambda mmc: mmc.deviceBusy(label)))
+
+    def go(self, x_um: float, y_um: float) -> None:
+        self.core.move_xy(XY, x_um, y_um, tolerance_um=0, timeout_s=10).result()
+
+    def lift(self, label: str, z_um: float) -> None:
+        self.core.move(label, z_um, tolerance_um=0, timeout_s=10).result()
+
+    def light(self, *, on: bool) -> None:
+        self.core.set_shutter(GATE, is_open=on, timeout_s=1).result()
+
+    def expose(self, exposure_ms: float) -> None:
+        self.core.set_exposure_ms(CAMERA, exposure_ms).result()
+
+    def frames(self, count: int, exposure_ms: float = 1) -> list[NDArray[Any]]:
+        self.expose(exposure_ms)
+        frames = self.core.frames(
+            CAMERA, count, exposure_ms=exposure_ms, cancelled=threading.Event()
+        )
+        return [frame.pixels for frame in frames]
+
+    def stack(self, positions_um: Sequence[float], exposure_ms: float = 1) -> NDArray[Any]:
+        with self.core.stepping(PIEZO, positions_um):
+            return np.stack(self.frames(len(positions_um), exposure_ms))
+
+
+def centroid(frame: NDArray[Any], threshold: float) -> tuple[float, float]:
+    """Return (column, row) of the middle of what is brighter than the threshold."""
+    rows, columns = np.nonzero(frame > threshold)
+    return float(columns.mean()), float(rows.mean())

@@ -1,0 +1,46 @@
+"""Stop works while a plan runs, and nothing else waits for the plan."""
+
+import time
+
+import httpx2
+
+from tests.e2e.conftest import DeviceLayers, run_copilot
+
+
+def test_status_answers_while_a_long_plan_runs_and_stop_ends_motion_and_plan(
+    device_layer: DeviceLayers,
+) -> None:
+    layer = device_layer()
+    with layer.client() as client:
+        item = client.execute("sleep", duration_s=30)
+        assert httpx2.get(f"{layer.url}/api/status").json()["manager_state"] == "executing_queue"
+        report = client.stop()
+        assert report.success, report
+        assert client.item(item.item_uid).state == "aborted"
+
+        move = client.execute("move_stage", x_um=-2252.1, y_um=-1677.0)
+        time.sleep(0.15)
+        report = client.stop()
+        assert report.success, report
+        stopped_at = report.devices["xy_stage"].readings["xy_stage_x"].value
+        assert isinstance(stopped_at, float)
+        assert -2252.1 < stopped_at < 0.0
+        assert report.devices["shutter"].readings["shutter"].value == "closed"
+        assert client.item(move.item_uid).state == "aborted"
+        time.sleep(0.2)
+        assert client.read_device("xy_stage").readings["xy_stage_x"].value == stopped_at
+
+
+def test_stop_in_mid_volume_puts_the_light_out_and_publishes_nothing(
+    device_layer: DeviceLayers,
+) -> None:
+    layer = device_layer()
+    with layer.client() as client:
+        item = client.execute("acquire_volume", num_slices=200, exposure_ms=50, step_um=0.1)
+        while client.read_device("shutter").readings["shutter"].value != "open":
+            time.sleep(0.01)
+        assert run_copilot(layer.url, "stop").returncode == 0
+        assert client.item(item.item_uid).state == "aborted"
+        assert client.read_device("shutter").readings["shutter"].value == "closed"
+        assert client.volumes() == []
+        assert client.wait(client.execute("snap").item_uid).state == "completed"
