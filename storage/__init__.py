@@ -10,7 +10,7 @@ Knows nothing of devices, plans or HTTP, and is usable alone::
             writer.write(frame, FrameInfo(index=index, delta_t_s=0.01 * index, z_um=0.5 * index))
         record = writer.finish()
     with store.open(record.uid) as volume:
-        volume.array.max()
+        volume.array[1].max()
 """
 
 from storage import ngff

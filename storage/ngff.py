@@ -9,15 +9,20 @@ from typing import Final
 from pydantic import JsonValue
 
 from storage.pyramid import Level
-from storage.values import Shape, VolumeSpec
+from storage.values import Shape, VolumeRecord, VolumeSpec
 
 METADATA: Final = "zarr.json"
 OURS: Final = "gently"
-_LITTLE_ENDIAN: Final[JsonValue] = {"name": "bytes", "configuration": {"endian": "little"}}
+LITTLE_ENDIAN: Final[JsonValue] = {"name": "bytes", "configuration": {"endian": "little"}}
+
+
+def described(record: VolumeRecord) -> dict[str, JsonValue]:
+    """Return what is kept of a record; where it lies is not, since it may be moved."""
+    return {"volume": record.model_dump(mode="json", exclude={"path"})}
 
 
 def array_document(
-    shape: Shape, dtype: str, chunk_shape: Shape, codecs: Sequence[JsonValue] = (_LITTLE_ENDIAN,)
+    shape: Shape, dtype: str, chunk_shape: Shape, codecs: Sequence[JsonValue] = (LITTLE_ENDIAN,)
 ) -> dict[str, JsonValue]:
     """Return the metadata of one array; by default its chunks are the pixels as they are."""
     return {
@@ -37,8 +42,8 @@ def array_document(
 def group_document(
     spec: VolumeSpec,
     levels: Mapping[str, Level],
-    arrays: Mapping[str, JsonValue],
-    ours: JsonValue,
+    arrays: Mapping[str, dict[str, JsonValue]],
+    ours: dict[str, JsonValue],
 ) -> dict[str, JsonValue]:
     """Return the metadata of the group that a volume is.
 
@@ -53,7 +58,7 @@ def group_document(
     """
     multiscale: dict[str, JsonValue] = {
         "name": spec.uid,
-        "type": "mean",
+        **({"type": "mean"} if len(levels) > 1 else {}),
         "axes": _axes(spec),
         "datasets": [_dataset(spec, name, level) for name, level in levels.items()],
     }

@@ -22,7 +22,7 @@ FRAMES: Final = "gently/frames"
 _PLAIN_TEXT: Final = frozenset(
     {
         *("uid", "dtype", "session_id", "item_uid", "run_uid"),
-        *("plan_name", "instrument", "camera", "created", "checksum"),
+        *("plan_name", "instrument", "camera", "created", "checksum", "format", "compression"),
     }
 )
 _END: Final = b"</OME>"

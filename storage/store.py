@@ -1,25 +1,23 @@
-"""The flat store, ``{root}/volumes/{uid}.tif``: it knows nothing that its files do not say."""
+"""The flat store, ``{root}/volumes/{uid}.…``: it knows nothing that its files do not say."""
 
 import logging
 import os
-import stat
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
 
 import xxhash
 
-from storage import ome_tiff
+from storage import disk, formats
 from storage.errors import (
     BrokenVolumeError,
-    StorageError,
     UidTakenError,
     VolumeNotFoundError,
     ranges,
 )
-from storage.values import VolumeRecord, VolumeSpec, checked_uid
+from storage.stored import Stored
+from storage.values import VolumeRecord, VolumeSpec
 from storage.volume import Volume
 from storage.writer import PART, VolumeWriter
 
@@ -52,8 +50,8 @@ class VolumeStore:
         self._scanning = threading.Lock()
 
     def path(self, uid: str) -> Path:
-        """Return where the volume is, or would be; raises InvalidUidError."""
-        return self.volumes / f"{checked_uid(uid)}{ome_tiff.SUFFIX}"
+        """Return where the volume is, or would be by default; raises InvalidUidError."""
+        return formats.find(self.volumes, uid) or formats.default_path(self.volumes, uid)
 
     def create(self, spec: VolumeSpec) -> VolumeWriter:
         """Lay out a new volume and own its disk space.
@@ -65,17 +63,17 @@ class VolumeStore:
         UidTakenError
             A volume of this UID exists or is being written.
         """
-        path = self.path(spec.uid)
+        path = formats.of(spec).path(self.volumes, spec.uid)
         part = path.with_name(path.name + PART)
         try:
-            part.open("xb").close()
+            formats.of(spec).claim(part)
         except FileExistsError:
             raise UidTakenError(spec.uid, part) from None
         self._writing.add(part)
         try:
             return self._begin(spec, path, part)
         except BaseException:
-            part.unlink(missing_ok=True)
+            disk.remove(part)
             self._writing.discard(part)
             raise
 
@@ -89,12 +87,12 @@ class VolumeStore:
         BrokenVolumeError
             There is one, but it is not the volume; the reason says why.
         """
-        return self._read(uid)[0]
+        return self._find(uid).record
 
     def open(self, uid: str) -> Volume:
         """Map a volume's pixels; raises as `record` does."""
-        record, pixels_at, _ = self._read(uid)
-        return Volume(record, pixels_at)
+        found = self._find(uid)
+        return Volume(found.record, found.pixels.open())
 
     def list(self, limit: int | None = None) -> Sequence[VolumeRecord]:
         """Return the newest volumes first; files that are no volumes are in `broken`."""
@@ -114,17 +112,14 @@ class VolumeStore:
         BrokenVolumeError
             Frames differ from what was written; the reason names them.
         """
-        record, pixels_at, digests = self._read(uid)
-        frame = bytearray(record.spec.frame_bytes)
-        with record.path.open("rb") as file:
-            file.seek(pixels_at)
-            found = [_next_digest(file, frame) for _ in digests]
-        pairs = zip(digests, found, strict=True)
-        if wrong := [index for index, (then, now) in enumerate(pairs) if then != now]:
+        found = self._find(uid)
+        pairs = zip(found.digests, found.pixels.frames(), strict=True)
+        wrong = [n for n, (then, frame) in enumerate(pairs) if then != xxhash.xxh3_64_digest(frame)]
+        if wrong:
             raise BrokenVolumeError(
-                record.path, f"slices {ranges(wrong)} are not what was written there"
+                found.record.path, f"slices {ranges(wrong)} are not what was written there"
             )
-        return record
+        return found.record
 
     def sweep(self) -> Sequence[Path]:
         """Remove what dead writers left, and return it.
@@ -134,24 +129,25 @@ class VolumeStore:
         """
         left = [part for part in self.volumes.glob(f"*{PART}") if part not in self._writing]
         for part in left:
-            part.unlink(missing_ok=True)
+            disk.remove(part)
             LOGGER.warning("removed %s, which its writer did not finish", part)
         return left
 
     def _begin(self, spec: VolumeSpec, path: Path, part: Path) -> VolumeWriter:
-        if os.path.lexists(path):
-            raise UidTakenError(spec.uid, path)
+        for taken in formats.names(self.volumes, spec.uid):
+            for name in (taken, taken.with_name(taken.name + PART)):
+                if name != part and os.path.lexists(name):
+                    raise UidTakenError(spec.uid, name)
         return VolumeWriter(spec, path, ended=lambda: self._writing.discard(part))
 
-    def _read(self, uid: str) -> tuple[VolumeRecord, int, Sequence[bytes]]:
-        path = self.path(uid)
+    def _find(self, uid: str) -> Stored:
+        path = formats.find(self.volumes, uid)
+        if path is None:
+            raise VolumeNotFoundError(uid, self.volumes)
         try:
-            status = path.lstat()
-        except FileNotFoundError:
+            return formats.load(path)
+        except FileNotFoundError:  # gone since it was found
             raise VolumeNotFoundError(uid, self.volumes) from None
-        if not stat.S_ISREG(status.st_mode):
-            raise BrokenVolumeError(path, "it is a link or a folder, not a file of this store")
-        return ome_tiff.read_record(path)
 
     def _scan(self) -> Sequence[VolumeRecord | BrokenFile]:
         """Look at every file; read only those that changed since the last look."""
@@ -174,17 +170,9 @@ class VolumeStore:
 
     def _look(self, entry: "os.DirEntry[str]") -> VolumeRecord | BrokenFile:
         path = Path(entry.path)
-        if path.suffix != ome_tiff.SUFFIX:
-            return BrokenFile(path=path, reason=f"its name does not end with {ome_tiff.SUFFIX}")
         try:
-            return self.record(path.stem)
-        except StorageError as error:
-            reason = error.reason if isinstance(error, BrokenVolumeError) else str(error)
+            return formats.load(path).record
+        except (BrokenVolumeError, FileNotFoundError) as error:
+            reason = error.reason if isinstance(error, BrokenVolumeError) else "it went away"
             LOGGER.warning("%s is no volume: %s", path, reason)
             return BrokenFile(path=path, reason=reason)
-
-
-def _next_digest(file: BufferedReader, frame: bytearray) -> bytes:
-    """Read one frame into `frame` and return its digest."""
-    taken = file.readinto(frame)
-    return xxhash.xxh3_64_digest(memoryview(frame)[:taken])

@@ -7,13 +7,14 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol, Self
 
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -22,6 +23,7 @@ from pydantic import (
     Field,
     FiniteFloat,
     JsonValue,
+    model_validator,
 )
 
 from storage.errors import InvalidUidError
@@ -35,7 +37,7 @@ Shape = tuple[int, int, int]
 
 
 class Voxels(Protocol):
-    """A volume's pixels, (z, y, x), which are read when they are indexed."""
+    """A volume's pixels, (z, y, x), which are read when they are indexed; numpy takes them too."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -47,6 +49,15 @@ class Voxels(Protocol):
 
     def __getitem__(self, key: Any, /) -> Any:
         """Return a part as numpy would: by integers and slices."""
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        """Return the slices one by one."""
+
+    def __array__(self) -> NDArray[Any]:
+        """Read everything."""
 
 
 def new_uid() -> str:
@@ -87,6 +98,9 @@ def _small_json(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return value
 
 
+FileFormat = Literal["ome-tiff", "ome-zarr"]
+Compression = Literal["none", "blosc-lz4", "blosc-zstd"]
+
 Text = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
 Extent = Annotated[int, Field(ge=1, le=1_000_000)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
@@ -104,6 +118,8 @@ class VolumeSpec(BaseModel):
         Slices, rows, columns: (z, y, x).
     step_um
         Distance of two slices; 0 when nothing moved between them.
+    format, compression
+        How the volume is kept on the disk; OME-TIFF is not compressed.
     positions_um
         Readback at the start by ``device.axis``. The first key that ends with ``.x`` or ``.y``
         is where the planes are in X and Y.
@@ -119,6 +135,8 @@ class VolumeSpec(BaseModel):
     pixel_size_um: Positive
     step_um: NotNegative
     exposure_ms: NotNegative
+    format: FileFormat = "ome-tiff"
+    compression: Compression = "none"
     session_id: Text = ""
     item_uid: Text = ""
     run_uid: Text = ""
@@ -129,6 +147,12 @@ class VolumeSpec(BaseModel):
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_small_json)] = Field(
         default_factory=dict
     )
+
+    @model_validator(mode="after")
+    def _can_be_compressed(self) -> Self:
+        if self.format == "ome-tiff" and self.compression != "none":
+            raise ValueError(f"an OME-TIFF is not compressed; {self.compression} needs ome-zarr")
+        return self
 
     @property
     def frame_bytes(self) -> int:
@@ -200,7 +224,7 @@ class VolumeRecord(BaseModel):
 
     @property
     def uid(self) -> str:
-        """The volume's UID, also the stem of its file's name."""
+        """The volume's UID, also what its file's name begins with."""
         return self.spec.uid
 
     @property

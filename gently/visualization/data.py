@@ -4,11 +4,11 @@ import math
 from collections.abc import AsyncGenerator
 from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import xxhash
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -133,7 +133,7 @@ async def _pieces(volume: Volume, region: tuple[range, range, range]) -> AsyncGe
     step = max(1, _PIECE_BYTES // slice_bytes)
 
     def read(z: int) -> bytes:
-        piece = volume.array[
+        piece: NDArray[Any] = volume.array[
             z : min(z + step, slices.stop),
             rows.start : rows.stop,
             columns.start : columns.stop,

@@ -111,10 +111,9 @@ def _cut(array: Voxels, level: Level, index: Shape) -> bytes:
 
 def _group(record: VolumeRecord) -> dict[str, Any]:
     named = {str(n): level for n, level in enumerate(levels(record.spec))}
-    ours = record.metadata()
-    del ours["path"]  # a page of another site may read this, and need not know this machine
     arrays = {name: _array(record, level) for name, level in named.items()}
-    return ngff.group_document(record.spec, named, arrays, ours)
+    # Without its path: a page of another site may read this, and need not know this machine.
+    return ngff.group_document(record.spec, named, arrays, ngff.described(record))
 
 
 def _array(record: VolumeRecord, level: Level) -> dict[str, Any]:
