@@ -6,11 +6,14 @@ mode, and acquires over HTTP. Beside it, in the same run and on the same disk:
 (a) raw: the same bytes written to a preallocated file, in order, and synced
 (b) camera: the camera's own time, the same number of frames into MMCore's ring, read by nobody
 
-Run: python -m benchmarks.volume [--slices 200] [--exposure-ms 0.1 10] [--runs 5] [--storage DIR]
+With --others, the same frames from memory by other writers (needs acquire-zarr for one).
+
+Run: python -m benchmarks.volume [--slices 200] [--exposure-ms 0.1 10] [--runs 5] [--others]
 """
 
 import argparse
 import os
+import shutil
 import socket
 import statistics
 import subprocess
@@ -28,6 +31,7 @@ import numpy as np
 import psutil
 from pymmcore_plus import CMMCorePlus
 
+from benchmarks.ways import WAYS, json_seconds
 from gently.client import DeviceLayerClient
 
 _HERE = Path(__file__).parent
@@ -53,6 +57,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.storage) as folder:
         for exposure_ms in options.exposure_ms:
             _measure(Path(folder), options.slices, exposure_ms, options.runs)
+        if options.others:
+            _compare(Path(folder), options.slices, options.runs)
 
 
 def _measure(folder: Path, slices: int, exposure_ms: float, runs: int) -> None:
@@ -83,6 +89,34 @@ def _measure(folder: Path, slices: int, exposure_ms: float, runs: int) -> None:
     print(f"  gently / raw    {mine / measured[0].median:.3f}")
     print(f"  gently / camera {mine / camera.median:.3f}")
     print(f"  peak memory above idle {peak_mb - idle_mb:.0f} MiB (idle {idle_mb:.0f} MiB)")
+
+
+def _compare(folder: Path, slices: int, runs: int) -> None:
+    """Measure the other ways to write the same frames, without a camera."""
+    shape = (slices, *_FRAME)
+    pool = np.random.default_rng(0).integers(0, 65535, (4, *_FRAME), dtype=np.uint16)
+    print(f"\n{slices} frames from memory to the synced file, {runs} runs in turn")
+    taken: dict[str, list[float]] = {"raw writes + fsync": [], **{name: [] for name in WAYS}}
+    for _ in range(runs):
+        taken["raw writes + fsync"].append(_raw(folder / "raw.bin", slices))
+        for name, way in WAYS.items():
+            room = folder / "way"
+            room.mkdir()
+            began = time.perf_counter()
+            try:
+                way(room / "volume.tif", shape, lambda: (pool[i % 4] for i in range(slices)))
+            except ImportError as error:
+                print(f"  {name:<20} left out: {error}")
+                taken.pop(name)
+            else:
+                taken[name].append(time.perf_counter() - began)
+            shutil.rmtree(room)
+    raw = statistics.median(taken["raw writes + fsync"])
+    for name, seconds in taken.items():
+        way_s = statistics.median(seconds)
+        print(f"  {name:<20} {way_s:8.3f} s  {way_s / raw:6.2f} × raw")
+    json_s = json_seconds(shape)
+    print(f"  {'JSON lists':<20} {json_s:8.0f} s  {json_s / raw:6.0f} × raw (from a small sample)")
 
 
 def _camera(slices: int, exposure_ms: float) -> float:
@@ -182,6 +216,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--slices", type=int, default=200)
     parser.add_argument("--exposure-ms", type=float, nargs="+", default=[0.1, 10.0])
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--others", action="store_true", help="compare other writers as well")
     parser.add_argument("--storage", type=Path, help="where to write (default: the system's)")
     return parser.parse_args()
 

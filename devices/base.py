@@ -4,17 +4,34 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from ophyd import Device
 from ophyd.status import DeviceStatus
 
 from devices.core import Core
+from devices.errors import CoreTimeoutError, DeviceError
 
-__all__ = ["HardwareDevice", "Reading"]
+__all__ = ["ActionStatus", "HardwareDevice", "Reading"]
 
 Reading = dict[str, Any]
 """``{"value": ..., "timestamp": seconds since 1970}``, as Bluesky has it."""
+
+
+class ActionStatus(DeviceStatus):  # type: ignore[misc]
+    """The status of something that a device does.
+
+    ophyd's own stops the device after it has told of a failure, when whoever was told may
+    have asked for the next thing already, and tells the watchers that a failure is complete.
+    """
+
+    def __init__(self, device: "HardwareDevice") -> None:
+        super().__init__(device, call_stop_on_failure=False)
+
+    def _settled(self) -> None:
+        if self._exception is None:
+            super()._settled()
 
 
 class HardwareDevice(Device):  # type: ignore[misc]
@@ -94,12 +111,16 @@ class HardwareDevice(Device):  # type: ignore[misc]
         Blocks only if the adapter itself is stuck.
         """
 
-    def _status(self, future: "Future[Any]") -> DeviceStatus:
+    def _status(self, future: "Future[Any]") -> ActionStatus:
         """Return a status that ends with `future`."""
-        status = DeviceStatus(self)
+        status = ActionStatus(self)
 
         def end(done: "Future[Any]") -> None:
-            if error := done.exception():
+            error = done.exception()
+            if isinstance(error, CoreTimeoutError):
+                with suppress(DeviceError):  # the timeout is what is told
+                    self.stop()
+            if error:
                 status.set_exception(error)
             else:
                 status.set_finished()

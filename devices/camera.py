@@ -3,9 +3,8 @@
 from typing import Any, ClassVar
 
 import numpy as np
-from ophyd.status import DeviceStatus
 
-from devices.base import HardwareDevice
+from devices.base import ActionStatus, HardwareDevice
 from devices.core import Core
 from devices.limits import Limits
 
@@ -32,7 +31,7 @@ class Camera(HardwareDevice):
         self.limits = {"exposure_ms": exposure_limits}
         self.pixel_size_um = pixel_size_um
 
-    def set(self, value: float) -> DeviceStatus:
+    def set(self, value: float) -> ActionStatus:
         """Set the exposure in ms; returns at once."""
         exposure_ms = self._checked(value)
         return self._status(self._core.set_exposure_ms(self.label, exposure_ms))

@@ -433,10 +433,13 @@ class Core:
             for index in range(count):
                 yield self._next_frame(label, index, count, exposure_ms, cancelled)
         finally:
-            try:
-                self._translated(label, lambda mmc: mmc.stopSequenceAcquisition(label))
-            except CoreError as error:
-                LOGGER.warning("%s (its sequence may still run)", error)
+            self._end_sequence(label)
+
+    def _end_sequence(self, label: str) -> None:
+        try:
+            self._translated(label, lambda mmc: mmc.stopSequenceAcquisition(label))
+        except CoreError as error:
+            LOGGER.warning("%s (its sequence may still run)", error)
 
     def _fit_buffer(self, label: str) -> None:
         """Give a Python camera a buffer of a whole number of frames.
@@ -519,7 +522,14 @@ class Core:
         # away through the base class (pymmcore-plus forbids the method) before unloading.
         super(CMMCorePlus, self._mmc).registerCallback(None)  # type: ignore[misc]
         self._put_out_the_light()
+        self._end_sequences()
         self._mmc.unloadAllDevices()
+
+    def _end_sequences(self) -> None:
+        # MMCore refuses to unload a camera that still takes a sequence.
+        for label in self.labels:
+            if self.kind(label) == "Camera":
+                self._end_sequence(label)
 
     def _translated(self, label: str, call: Callable[[UniMMCore], T]) -> T:
         try:

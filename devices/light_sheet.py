@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 
 from event_model import compose_stream_resource
 from numpy.typing import NDArray
-from ophyd.status import DeviceStatus, WaitTimeoutError
+from ophyd.status import WaitTimeoutError
 
-from devices.base import HardwareDevice
+from devices.base import ActionStatus, HardwareDevice
 from devices.camera import Camera
 from devices.core import Core, Frame
 from devices.errors import (
@@ -38,7 +38,7 @@ Slices = Generator[tuple[NDArray[Any], float, float]]
 """Of (pixels, seconds since the first, z in µm)."""
 
 
-class VolumeStatus(DeviceStatus):  # type: ignore[misc]
+class VolumeStatus(ActionStatus):
     """The status of a volume being taken; `watch` tells how many frames there are."""
 
     def __init__(self, device: HardwareDevice, frames: int) -> None:
@@ -51,6 +51,9 @@ class VolumeStatus(DeviceStatus):  # type: ignore[misc]
     def watch(self, watcher: Callable[..., None]) -> None:
         """Call `watcher` with Bluesky's progress keywords, at most ten times a second."""
         self._watchers.append(watcher)
+
+    def _settled(self) -> None:
+        """Tell nothing: the last frame has told that it was the last."""
 
     def progress(self, done: int) -> None:
         """Tell the watchers that `done` frames have arrived."""
@@ -146,7 +149,7 @@ class LightSheet(HardwareDevice):
             center_um = self._drive.last_reading()[self._drive.name]["value"]
         self._check_sweep(request, center_um)
 
-    def prepare(self, request: VolumeRequest) -> DeviceStatus:
+    def prepare(self, request: VolumeRequest) -> ActionStatus:
         """Check the request and set the exposure; returns at once."""
         self.check_prepare(request)
         self._request = request
@@ -187,7 +190,7 @@ class LightSheet(HardwareDevice):
         while self._documents:
             yield self._documents.pop(0)
 
-    def unstage(self) -> DeviceStatus:
+    def unstage(self) -> ActionStatus:
         """End what is under way; the status is done when the light is off and the file closed."""
         super().unstage()
         self._request = None
@@ -230,8 +233,8 @@ class LightSheet(HardwareDevice):
             f"{self.name}_exposure": self._core.exposure_ms(self.label),
         }
 
-    def _ended(self) -> DeviceStatus:
-        status = DeviceStatus(self)
+    def _ended(self) -> ActionStatus:
+        status = ActionStatus(self)
         self._cancelled.set()
         thread = self._thread
         if thread is None or not thread.is_alive():
@@ -449,7 +452,7 @@ class LightSheet(HardwareDevice):
         return [("stream_resource", dict(resource)), ("stream_datum", dict(datum))]
 
 
-def _wait_for(device: FocusDrive | Shutter, status: DeviceStatus) -> None:
+def _wait_for(device: FocusDrive | Shutter, status: ActionStatus) -> None:
     """Wait for a motion, but not for ever: the light may be on."""
     try:
         status.wait(device.timeout_s + _ANSWER_S)

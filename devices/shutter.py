@@ -3,9 +3,7 @@
 import time
 from typing import Any, ClassVar
 
-from ophyd.status import DeviceStatus
-
-from devices.base import HardwareDevice
+from devices.base import ActionStatus, HardwareDevice
 from devices.core import Core
 from devices.errors import DeviceError, LimitError
 
@@ -31,7 +29,7 @@ class Shutter(HardwareDevice):
         super().__init__(name, core=core, label=label)
         self.timeout_s = timeout_s
 
-    def set(self, value: str) -> DeviceStatus:
+    def set(self, value: str) -> ActionStatus:
         """Open or close it; returns at once. The status is done when it is read back so."""
         self.check_value(value)
         return self._status(

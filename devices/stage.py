@@ -4,9 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from ophyd.status import DeviceStatus
-
-from devices.base import HardwareDevice
+from devices.base import ActionStatus, HardwareDevice
 from devices.core import Core
 from devices.errors import DeviceError, LimitError
 from devices.limits import Limits
@@ -76,7 +74,7 @@ class XYStage(Stage):
         self._tolerance_um = tolerance_um
         self.timeout_s = timeout_s
 
-    def set(self, value: "Sequence[float] | Mapping[str, float]") -> DeviceStatus:
+    def set(self, value: "Sequence[float] | Mapping[str, float]") -> ActionStatus:
         """Go to (x, y) or ``{"x": …, "y": …}``, in µm; returns at once.
 
         Raises
@@ -111,7 +109,7 @@ class XYStage(Stage):
         if isinstance(value, Mapping):
             if set(value) != set(self.limits):
                 raise LimitError(
-                    f"{self.name} moves to an x and a y, not to {sorted(value)}", field="x"
+                    f"{self.name} moves to an x and a y, not to {list(value)}", field="x"
                 )
             value = (value["x"], value["y"])
         # bytes are a sequence of numbers, but never meant as a position.
@@ -157,7 +155,7 @@ class FocusDrive(Stage):
         self._tolerance_um = tolerance_um
         self.timeout_s = timeout_s
 
-    def set(self, value: float) -> DeviceStatus:
+    def set(self, value: float) -> ActionStatus:
         """Go to `value` µm; returns at once.
 
         Raises

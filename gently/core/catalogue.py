@@ -20,7 +20,7 @@ from pydantic import (
     WithJsonSchema,
     create_model,
 )
-from pydantic.errors import PydanticSchemaGenerationError
+from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticCustomError
 
 from devices import HardwareDevice, LimitError
@@ -183,8 +183,10 @@ def _describe(plan: Plan, devices: Devices) -> PlanEntry:
             **fields,
         )
         schema = model.model_json_schema()
-    except (PydanticSchemaGenerationError, ValueError, TypeError, NameError) as error:
+    except (PydanticUserError, ValueError, TypeError, NameError) as error:
         raise CatalogueError(f"{name} cannot be described from its signature: {error}") from error
+    if left_out := fields.keys() - model.model_fields.keys():
+        raise CatalogueError(f"{name} has a parameter of a name that is kept back: {left_out}")
     description = (inspect.getdoc(plan) or "").partition("\n\n")[0]
     if not description:
         raise CatalogueError(f"{name} has no docstring to tell a user what it does")

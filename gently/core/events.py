@@ -9,7 +9,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,7 +96,7 @@ class EventLog:
 
     async def follow(
         self, after: int, kinds: Collection[str] = (), *, every_s: float = 15
-    ) -> AsyncIterator[Event | None]:
+    ) -> AsyncGenerator[Event | None]:
         """Yield the events after `after` and then each as it comes, until the log is closed.
 
         None is yielded when nothing has happened for `every_s` seconds, so that the caller

@@ -159,7 +159,10 @@ class Runner:
             )
 
     def close(self, timeout_s: float) -> bool:
-        """End the thread; abort a plan that runs. False if the plan did not end in time."""
+        """End the thread; abort a plan that runs. False if the plan did not end in time.
+
+        May be called again, to go on waiting.
+        """
         self._queue.close()
         try:
             self.order(Order.ABORT, "the device layer is shutting down")
@@ -309,6 +312,8 @@ class Runner:
 
 def _end(loop: asyncio.AbstractEventLoop) -> None:
     """End the RunEngine's loop, which otherwise lives as long as the process."""
+    if loop.is_closed():
+        return
     loop.call_soon_threadsafe(loop.stop)
     while loop.is_running():
         time.sleep(_RETRY_S)

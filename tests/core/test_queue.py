@@ -1,0 +1,485 @@
+"""The queue: its order, its uids and its history; nothing is lost, doubled or stuck."""
+
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from gently.core.errors import ItemNotFoundError, LifecycleError, WrongStateError
+from gently.core.lifecycle import Step
+from gently.core.queue import Item, PlanQueue, QueueSnapshot, Result
+
+ENDS = [Step.COMPLETE, Step.FAIL, Step.ABORT, Step.STOP, Step.HALT]
+
+
+class Heard:
+    """What a queue has announced."""
+
+    def __init__(self) -> None:
+        self.kinds: list[tuple[str, str]] = []
+
+    def __call__(self, kind: str, item: Item) -> None:
+        self.kinds.append((kind, item.item_uid))
+
+    def of(self, item: Item) -> list[str]:
+        return [kind for kind, uid in self.kinds if uid == item.item_uid]
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+def queue(heard: Heard) -> PlanQueue:
+    return PlanQueue(heard)
+
+
+def back(uids: list[str]) -> int:
+    return len(uids)
+
+
+def front(_: list[str]) -> int:
+    return 0
+
+
+def result(status: str = "completed") -> Result:
+    return Result(exit_status=status, time_start=1.0, time_stop=2.0)
+
+
+def waiting(queue: PlanQueue) -> list[str]:
+    return [item.name for item in queue.snapshot().waiting]
+
+
+def filled(queue: PlanQueue, *names: str) -> list[Item]:
+    items = [Item(name=name) for name in names]
+    for item in items:
+        queue.add(item, back)
+    return items
+
+
+# ---------------------------------------------------------------------- clients
+
+
+def test_items_wait_in_the_order_in_which_they_were_placed(queue: PlanQueue) -> None:
+    filled(queue, "first", "second")
+
+    assert queue.add(Item(name="urgent"), front) == 3
+    assert queue.add(Item(name="between"), lambda _: 1) == 4
+    assert waiting(queue) == ["urgent", "between", "first", "second"]
+
+
+def test_a_place_that_cannot_be_found_leaves_the_queue_as_it_was(queue: PlanQueue) -> None:
+    filled(queue, "first")
+    before = queue.snapshot()
+
+    def nowhere(uids: list[str]) -> int:
+        raise ItemNotFoundError("no such neighbour")
+
+    with pytest.raises(ItemNotFoundError):
+        queue.add(Item(name="second"), nowhere)
+    assert queue.snapshot() == before
+
+
+def test_a_removed_item_is_cancelled_and_gone(queue: PlanQueue, heard: Heard) -> None:
+    first, _ = filled(queue, "first", "second")
+
+    assert queue.remove(first.item_uid).state == "cancelled"
+    assert waiting(queue) == ["second"]
+    assert heard.of(first) == ["item.queued", "item.cancelled"]
+    with pytest.raises(ItemNotFoundError, match=first.item_uid):
+        queue.find(first.item_uid)
+
+
+def test_only_an_item_that_waits_can_be_removed(queue: PlanQueue) -> None:
+    item = Item(name="runs")
+    queue.execute(item)
+
+    with pytest.raises(ItemNotFoundError, match="no waiting item"):
+        queue.remove(item.item_uid)
+
+
+def test_clear_takes_out_what_waits_and_leaves_what_runs(queue: PlanQueue) -> None:
+    filled(queue, "first", "second", "third")
+    queue.start()
+
+    queue.clear()
+
+    assert waiting(queue) == []
+    assert queue.running is not None
+    assert queue.running.name == "first"
+
+
+def test_an_item_is_found_wherever_it_is(queue: PlanQueue) -> None:
+    first, second = filled(queue, "first", "second")
+
+    assert queue.find(first.item_uid).state == "queued"
+    queue.start()
+    assert queue.find(first.item_uid).state == "running"
+    queue.end(Step.COMPLETE, result())
+    assert queue.find(first.item_uid).state == "completed"
+    assert queue.find(second.item_uid).state == "running"
+
+
+# ---------------------------------------------------------------------- running
+
+
+def test_an_item_runs_from_the_moment_it_is_executed_not_from_when_it_is_taken(
+    queue: PlanQueue,
+) -> None:
+    item = Item(name="now")
+
+    queue.execute(item)
+
+    assert queue.running is not None
+    assert queue.running.item_uid == item.item_uid
+    assert queue.running.state == "running"
+    assert queue.running.time_start is not None
+
+
+def test_execute_passes_those_that_wait_and_does_not_begin_them(queue: PlanQueue) -> None:
+    filled(queue, "waits")
+
+    assert queue.execute(Item(name="now")) == 1
+    queue.end(Step.COMPLETE, result())
+
+    assert queue.running is None
+    assert waiting(queue) == ["waits"]
+
+
+def test_start_runs_one_after_the_other_until_none_waits(queue: PlanQueue) -> None:
+    filled(queue, "first", "second")
+    queue.start()
+    ran = []
+
+    while queue.running is not None:
+        ran.append(queue.running.name)
+        queue.end(Step.COMPLETE, result())
+
+    assert ran == ["first", "second"]
+    assert queue.snapshot().mode == "idle"
+
+
+@pytest.mark.parametrize("step", [step for step in ENDS if step is not Step.COMPLETE])
+def test_the_queue_stops_after_an_item_that_did_not_complete(queue: PlanQueue, step: Step) -> None:
+    filled(queue, "first", "second")
+    queue.start()
+
+    queue.end(step, result(step))
+
+    assert queue.running is None
+    assert waiting(queue) == ["second"]
+
+
+def test_a_pending_stop_ends_the_queue_after_the_present_item_and_is_then_forgotten(
+    queue: PlanQueue,
+) -> None:
+    filled(queue, "first", "second", "third")
+    queue.start()
+
+    queue.request_stop(pending=True)
+    queue.end(Step.COMPLETE, result())
+
+    assert queue.snapshot().mode == "idle"
+    queue.start()
+    queue.end(Step.COMPLETE, result())
+    assert queue.running is not None
+    assert queue.running.name == "third"
+
+
+def test_a_pending_stop_can_be_taken_back(queue: PlanQueue) -> None:
+    filled(queue, "first", "second")
+    queue.start()
+
+    queue.request_stop(pending=True)
+    queue.request_stop(pending=False)
+    queue.end(Step.COMPLETE, result())
+
+    assert queue.running is not None
+
+
+def test_a_queue_that_does_not_run_has_nothing_to_stop(queue: PlanQueue) -> None:
+    with pytest.raises(WrongStateError, match="not running"):
+        queue.request_stop(pending=True)
+
+
+def test_an_empty_queue_is_not_started(queue: PlanQueue) -> None:
+    with pytest.raises(WrongStateError, match="add an item"):
+        queue.start()
+
+
+def test_while_something_runs_nothing_else_is_begun_and_the_refusal_names_it(
+    queue: PlanQueue,
+) -> None:
+    queue.execute(Item(name="long_one"))
+    before = queue.snapshot()
+
+    with pytest.raises(WrongStateError, match="long_one"):
+        queue.execute(Item(name="other"))
+    with pytest.raises(WrongStateError, match="long_one"):
+        queue.start()
+    assert queue.snapshot() == before
+
+
+def test_a_refused_step_leaves_the_item_as_it_was(queue: PlanQueue) -> None:
+    queue.execute(Item(name="runs"))
+    queue.step(Step.PAUSE)
+    before = queue.snapshot()
+
+    with pytest.raises(LifecycleError):
+        queue.end(Step.COMPLETE, result())
+    with pytest.raises(LifecycleError):
+        queue.step(Step.PAUSE)
+    assert queue.snapshot() == before
+
+
+def test_only_a_running_item_can_step_or_end(queue: PlanQueue) -> None:
+    with pytest.raises(WrongStateError):
+        queue.step(Step.PAUSE)
+    with pytest.raises(WrongStateError):
+        queue.end(Step.COMPLETE, result())
+
+
+# ---------------------------------------------------------------------- the runner's side
+
+
+def test_take_hands_each_item_out_once(queue: PlanQueue) -> None:
+    item = Item(name="once")
+    taken: list[Item | None] = []
+
+    def take() -> None:
+        while (found := queue.take()) is not None:
+            taken.append(found)
+
+    takers = [threading.Thread(target=take) for _ in range(4)]
+    for taker in takers:
+        taker.start()
+    queue.execute(item)
+    queue.close()
+    for taker in takers:
+        taker.join()
+
+    assert [found.item_uid for found in taken if found] == [item.item_uid]
+
+
+def test_a_closed_queue_hands_out_what_has_begun_and_begins_nothing_more(queue: PlanQueue) -> None:
+    filled(queue, "first", "second")
+    queue.start()
+
+    queue.close()
+
+    taken = queue.take()
+    assert taken is not None
+    assert taken.name == "first"
+    queue.end(Step.COMPLETE, result())
+    assert queue.take() is None
+    assert queue.running is None
+    with pytest.raises(WrongStateError, match="shutting down"):
+        queue.start()
+    with pytest.raises(WrongStateError, match="shutting down"):
+        queue.execute(Item(name="late"))
+
+
+def test_waiting_for_an_item_ends_with_that_item_and_not_with_the_queue(queue: PlanQueue) -> None:
+    first, _ = filled(queue, "first", "second")
+    queue.start()
+
+    assert not queue.wait_until_ended(first.item_uid, 0)
+    queue.end(Step.COMPLETE, result())
+    assert queue.wait_until_ended(first.item_uid, 0)
+
+
+def test_what_happens_is_announced_in_the_order_in_which_it_happens(
+    queue: PlanQueue, heard: Heard
+) -> None:
+    first, second = filled(queue, "first", "second")
+    queue.start()
+    queue.step(Step.PAUSE)
+    queue.step(Step.RESUME)
+    queue.end(Step.COMPLETE, result())
+
+    assert heard.kinds == [
+        ("item.queued", first.item_uid),
+        ("item.queued", second.item_uid),
+        ("item.started", first.item_uid),
+        ("item.paused", first.item_uid),
+        ("item.resumed", first.item_uid),
+        ("item.completed", first.item_uid),
+        ("item.started", second.item_uid),
+    ]
+
+
+# ---------------------------------------------------------------------- what is sent
+
+
+def test_an_item_is_told_as_blueskys_queue_server_tells_it(queue: PlanQueue) -> None:
+    item = Item(name="snap", kwargs={"exposure_ms": 5}, meta={"session_id": "s"})
+
+    assert item.message() == {
+        "item_type": "plan",
+        "name": "snap",
+        "args": [],
+        "kwargs": {"exposure_ms": 5},
+        "meta": {"session_id": "s"},
+        "user": "operator",
+        "user_group": "primary",
+        "item_uid": item.item_uid,
+    }
+    queue.execute(item)
+    assert queue.running is not None
+    assert queue.running.message()["properties"] == {"time_start": queue.running.time_start}
+    queue.end(Step.FAIL, Result("failed", 1.0, 2.0, ("run",), (3,), "why", "where", {"a": 1}))
+    assert queue.snapshot().history[-1].message()["result"] == {
+        "exit_status": "failed",
+        "run_uids": ["run"],
+        "scan_ids": [3],
+        "time_start": 1.0,
+        "time_stop": 2.0,
+        "msg": "why",
+        "traceback": "where",
+        "return_value": {"a": 1},
+    }
+
+
+def test_the_history_keeps_the_last_thousand_and_can_be_cleared(queue: PlanQueue) -> None:
+    for number in range(1_001):
+        queue.execute(Item(name=f"plan {number}"))
+        queue.end(Step.COMPLETE, result())
+
+    history = queue.snapshot().history
+    assert [history[0].name, history[-1].name, len(history)] == ["plan 1", "plan 1000", 1_000]
+    queue.clear_history()
+    assert queue.snapshot().history == ()
+
+
+# ---------------------------------------------------------------------- any order of it all
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Whatever is asked in whatever order: each item is in exactly one place, uids tell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard = Heard()
+        self.queue = PlanQueue(self.heard)
+        self.waiting: list[str] = []
+        self.running: str | None = None
+        self.is_paused = False
+        self.goes_on = False
+        self.stop_pending = False
+        self.history: list[str] = []
+        self.removed: list[str] = []
+        self.before = self.queue.snapshot()
+
+    def idle(self) -> bool:
+        return self.running is None
+
+    def _begin_next(self) -> None:
+        self.running = self.waiting.pop(0)
+
+    @rule(place=st.integers(0, 5))
+    def add(self, place: int) -> None:
+        item = Item(name="plan")
+        self.queue.add(item, lambda uids: min(place, len(uids)))
+        self.waiting.insert(min(place, len(self.waiting)), item.item_uid)
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def remove(self, data: Any) -> None:
+        uid = data.draw(st.sampled_from(self.waiting))
+        self.queue.remove(uid)
+        self.waiting.remove(uid)
+        self.removed.append(uid)
+
+    @rule()
+    def clear(self) -> None:
+        self.queue.clear()
+        self.removed += self.waiting
+        self.waiting = []
+
+    @rule()
+    def execute(self) -> None:
+        item = Item(name="plan")
+        if self.running is None:
+            self.queue.execute(item)
+            self.running, self.goes_on = item.item_uid, False
+        else:
+            with pytest.raises(WrongStateError):
+                self.queue.execute(item)
+
+    @rule()
+    def start(self) -> None:
+        if self.running is None and self.waiting:
+            self.queue.start()
+            self.goes_on = True
+            self._begin_next()
+        else:
+            with pytest.raises(WrongStateError):
+                self.queue.start()
+
+    @precondition(lambda self: not self.idle())
+    @rule(pending=st.booleans())
+    def request_stop(self, pending: bool) -> None:
+        self.queue.request_stop(pending=pending)
+        self.stop_pending = pending
+
+    @precondition(lambda self: not self.idle())
+    @rule()
+    def pause_or_resume(self) -> None:
+        self.queue.step(Step.RESUME if self.is_paused else Step.PAUSE)
+        self.is_paused = not self.is_paused
+
+    @precondition(lambda self: not self.idle())
+    @rule(step=st.sampled_from(ENDS))
+    def end(self, step: Step) -> None:
+        if self.is_paused and step is Step.COMPLETE:
+            with pytest.raises(LifecycleError):
+                self.queue.end(step, result(step))
+            return
+        self.queue.end(step, result(step))
+        assert self.running is not None
+        self.history.append(self.running)
+        self.running, self.is_paused = None, False
+        if self.goes_on and step is Step.COMPLETE and not self.stop_pending and self.waiting:
+            self._begin_next()
+        else:
+            self.goes_on = self.stop_pending = False
+
+    @precondition(lambda self: self.history)
+    @rule()
+    def clear_history(self) -> None:
+        self.queue.clear_history()
+        self.removed += self.history
+        self.history = []
+
+    @invariant()
+    def each_item_is_in_exactly_one_place(self) -> None:
+        now = self.queue.snapshot()
+        assert [item.item_uid for item in now.waiting] == self.waiting
+        assert (now.running.item_uid if now.running else None) == self.running
+        assert [item.item_uid for item in now.history] == self.history
+        assert (now.mode == "idle") == (self.running is None)
+        assert now.stop_pending == self.stop_pending
+        queued = [uid for kind, uid in self.heard.kinds if kind == "item.queued"]
+        places = [*self.waiting, *([self.running] if self.running else []), *self.history]
+        assert sorted(queued) == sorted([*places, *self.removed])
+
+    @invariant()
+    def a_uid_changes_exactly_when_its_part_does(self) -> None:
+        before, now = self.before, self.queue.snapshot()
+        self.before = now
+
+        def parts(queue: QueueSnapshot) -> tuple[Any, ...]:
+            return queue.waiting, queue.running
+
+        queue_changed = now.plan_queue_uid != before.plan_queue_uid
+        history_changed = now.plan_history_uid != before.plan_history_uid
+        assert queue_changed == (parts(now) != parts(before))
+        assert history_changed == (now.history != before.history)
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
