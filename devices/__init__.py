@@ -14,7 +14,14 @@ from devices.errors import (
     LimitError,
     StoppedError,
 )
-from devices.frames import AcquiredVolume, FrameSink, OpenSink, PlannedVolume, VolumeRequest
+from devices.frames import (
+    AcquiredVolume,
+    FileFormat,
+    FrameSink,
+    OpenSink,
+    PlannedVolume,
+    VolumeRequest,
+)
 from devices.instrument import (
     Instrument,
     InstrumentFile,
@@ -33,6 +40,7 @@ __all__ = [
     "CoreError",
     "CoreTimeoutError",
     "DeviceError",
+    "FileFormat",
     "FocusDrive",
     "FrameSink",
     "HardwareDevice",

@@ -4,11 +4,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from numpy.typing import NDArray
 
-__all__ = ["AcquiredVolume", "FrameSink", "OpenSink", "PlannedVolume", "VolumeRequest"]
+__all__ = [
+    "AcquiredVolume",
+    "FileFormat",
+    "FrameSink",
+    "OpenSink",
+    "PlannedVolume",
+    "VolumeRequest",
+]
+
+FileFormat = Literal["ome-tiff", "ome-zarr"]
+"""How a volume is kept: one file, or a folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +38,8 @@ class VolumeRequest:
         takes its present position.
     run_uid
         Of the Bluesky run it belongs to.
+    file_format
+        How the volume is to be kept.
     """
 
     num_slices: int
@@ -35,6 +47,7 @@ class VolumeRequest:
     step_um: float
     center_um: float | None = None
     run_uid: str = ""
+    file_format: FileFormat = "ome-tiff"
 
     @property
     def is_sweep(self) -> bool:
@@ -67,6 +80,8 @@ class PlannedVolume:
         The camera's name.
     run_uid
         Of the Bluesky run.
+    file_format
+        How it is to be kept.
     """
 
     shape: tuple[int, int, int]
@@ -77,6 +92,7 @@ class PlannedVolume:
     positions_um: Mapping[str, float]
     camera: str
     run_uid: str
+    file_format: FileFormat
 
 
 class AcquiredVolume(Protocol):
@@ -88,7 +104,7 @@ class AcquiredVolume(Protocol):
 
     @property
     def path(self) -> Path:
-        """Its file."""
+        """Its file or folder."""
 
     def metadata(self) -> dict[str, Any]:
         """Return what may be told about it over HTTP."""

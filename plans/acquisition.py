@@ -7,7 +7,7 @@ import bluesky.preprocessors as bpp
 from bluesky.utils import MsgGenerator
 from pydantic import Field
 
-from devices import LightSheet, Stage, VolumeRequest
+from devices import FileFormat, LightSheet, Stage, VolumeRequest
 from plans.parameters import ExposureMs, all_devices, inject
 
 __all__ = ["acquire_volume", "snap"]
@@ -31,6 +31,10 @@ def acquire_volume(
             "by default where the drive is."
         ),
     ] = None,
+    file_format: Annotated[
+        FileFormat,
+        Field(description="Keep it as one OME-TIFF file or as a folder of OME-Zarr."),
+    ] = "ome-tiff",
     light_sheet: LightSheet = inject("light_sheet"),
     stages: list[Stage] = all_devices(),
 ) -> MsgGenerator[dict[str, Any]]:
@@ -52,6 +56,7 @@ def acquire_volume(
             step_um=step_um,
             center_um=center_um,
             run_uid=run_uid or "",
+            file_format=file_format,
         )
         yield from bps.prepare(light_sheet, request, wait=True)
         yield from bps.trigger_and_read([light_sheet, *stages])

@@ -49,7 +49,7 @@ def _parameter(parameter: inspect.Parameter, schema: Mapping[str, Any]) -> dict[
     for theirs, ours in (("min", "minimum"), ("max", "maximum")):
         if ours in schema:
             found[theirs] = schema[ours]
-    if "enum" in schema:
+    if "x-device" in schema and "enum" in schema:
         found["annotation"]["devices"] = {schema["x-device"]: schema["enum"]}
     return found
 
@@ -58,6 +58,8 @@ def _type(schema: Mapping[str, Any]) -> str:
     names = {"integer": "int", "number": "float", "string": "str", "null": "None"}
     if "x-device" in schema:
         return str(schema["x-device"])
+    if "enum" in schema:
+        return f"typing.Literal[{', '.join(map(repr, schema['enum']))}]"
     if "anyOf" in schema:
         return " | ".join(_type(option) for option in schema["anyOf"])
     if schema.get("type") == "array":
