@@ -5,6 +5,7 @@ from several threads, in any order. The group's metadata, which make it a volume
 """
 
 import json
+import math
 import os
 import threading
 from collections.abc import Sequence
@@ -53,7 +54,8 @@ class OmeZarrFolder:
                 file.truncate(self._layout.most_bytes)
             disk.reserve(self._shard)
         # Packed frames have no length that a disk's pages could agree with.
-        self._slots = disk.open_slots(self._shard, 0, 1 if self._packed else spec.frame_bytes)
+        step = 1 if self._packed else math.gcd(spec.frame_bytes, self._layout.slot_bytes)
+        self._slots = disk.open_slots(self._shard, 0, step)
 
     def write(self, index: int, frame: memoryview) -> None:
         """Write one frame's bytes to its slot, or packed to where there is room."""

@@ -53,8 +53,10 @@ class Layout:
     @classmethod
     def of(cls, spec: VolumeSpec) -> "Layout":
         """Return the layout of a new volume."""
-        height = spec.shape[1]
-        rows = -(-height // -(-spec.frame_bytes // _CHUNK_BYTES))
+        height, least = spec.shape[1], -(-spec.frame_bytes // _CHUNK_BYTES)
+        # Chunks that fill a slice leave no gap between frames, so slots stay aligned to pages.
+        filling = (n for n in range(least, min(2 * least, height) + 1) if height % n == 0)
+        rows = -(-height // next(filling, least))
         return cls(spec.shape, np.dtype(spec.dtype).newbyteorder("<"), spec.compression, rows)
 
     @property

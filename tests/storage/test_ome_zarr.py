@@ -252,6 +252,27 @@ class TestBothWays:
         assert peak - before < (pump.DEPTH + 10) * frame.nbytes < spec.volume_bytes / 5
 
 
+def test_aligned_frames_in_slots_that_are_not_are_written_too(
+    store: VolumeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard, "_CHUNK_BYTES", 10_000)
+    spec = zarr_spec(shape=(3, 68, 512))
+    layout = shard.Layout.of(spec)
+    assert (spec.frame_bytes % 4096, layout.slot_bytes % 4096) == (0, 2048)
+    record = write_volume(store, spec)
+    assert store.verify(record.uid) == record
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "rows"),
+    [(2048, 2048, 256), (2304, 2304, 192), (512, 512, 512), (2039, 2048, 255), (3, 10**6, 1)],
+)
+def test_chunks_are_about_a_mebibyte_and_fill_a_slice_where_they_can(
+    height: int, width: int, rows: int
+) -> None:
+    assert shard.Layout.of(zarr_spec(shape=(5, height, width))).rows == rows
+
+
 def test_pixels_that_cannot_be_packed_have_room(store: VolumeStore) -> None:
     spec = zarr_spec(compression="blosc-zstd", shape=(20, 64, 64), dtype="uint8")
     noise = np.random.default_rng(3).integers(0, 256, spec.shape, np.uint8)

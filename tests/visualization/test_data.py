@@ -71,6 +71,23 @@ class TestRegions:
 
         np.testing.assert_array_equal(pixels(response), large[:, 1:])
 
+    @pytest.mark.parametrize("compression", ["none", "blosc-zstd"])
+    def test_every_format_looks_the_same(
+        self, client: TestClient, store: VolumeStore, record: VolumeRecord, compression: str
+    ) -> None:
+        other = keep(store, PIXELS, format="ome-zarr", compression=compression)
+
+        for address in (
+            "/api/volumes/{}/roi?z=1:3&y=7:",
+            "/api/volumes/{}/projection?plane=yz",
+            "/api/images/{}?z=2",
+            "/api/images/{}?projection=xy",
+            "/volumes/{}.zarr/0/c/1/0/0",
+        ):
+            found, expected = (client.get(address.format(r.uid)) for r in (other, record))
+            assert found.status_code == 200
+            assert found.content == expected.content
+
     @pytest.mark.parametrize("dtype", ["uint8", "float32"])
     def test_every_type_of_pixel_is_told(
         self, client: TestClient, store: VolumeStore, dtype: str
@@ -183,6 +200,16 @@ class TestOriginal:
         assert response.content == record.path.read_bytes()
         assert response.headers["content-type"] == "image/tiff"
         assert response.headers["etag"] == f'"{record.checksum}"'
+
+    def test_a_volume_that_is_no_tiff_says_where_it_can_be_read(
+        self, client: TestClient, store: VolumeStore
+    ) -> None:
+        record = keep(store, PIXELS, format="ome-zarr")
+
+        response = client.get(f"/volumes/{record.uid}.tif")
+
+        assert response.status_code == 404
+        assert f"/volumes/{record.uid}.zarr" in response.json()["detail"]
 
     @pytest.mark.parametrize(
         ("asked", "part"), [("bytes=0-15", np.s_[:16]), ("bytes=-9", np.s_[-9:])]
