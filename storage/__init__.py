@@ -13,9 +13,9 @@ Knows nothing of devices, plans or HTTP, and is usable alone::
         volume.array[1].max()
 """
 
-from storage import ngff
 from storage.errors import (
     BrokenVolumeError,
+    ExportTakenError,
     FrameRefusedError,
     IncompleteVolumeError,
     InvalidUidError,
@@ -27,6 +27,8 @@ from storage.errors import (
     WriteFailedError,
     WriterClosedError,
 )
+from storage.export import Progress, export_imagej, export_ome_zarr
+from storage.hierarchy import Chunk, Hierarchy
 from storage.lock import StoreLock
 from storage.pyramid import Level, levels, mean
 from storage.store import BrokenFile, VolumeStore
@@ -37,11 +39,15 @@ from storage.writer import VolumeWriter
 __all__ = [
     "BrokenFile",
     "BrokenVolumeError",
+    "Chunk",
+    "ExportTakenError",
     "FrameInfo",
     "FrameRefusedError",
+    "Hierarchy",
     "IncompleteVolumeError",
     "InvalidUidError",
     "Level",
+    "Progress",
     "Shape",
     "StorageError",
     "StorageFullError",
@@ -57,8 +63,9 @@ __all__ = [
     "Voxels",
     "WriteFailedError",
     "WriterClosedError",
+    "export_imagej",
+    "export_ome_zarr",
     "levels",
     "mean",
     "new_uid",
-    "ngff",
 ]

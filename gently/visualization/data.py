@@ -26,8 +26,7 @@ from gently.visualization.replies import (
     send_bytes,
 )
 from gently.visualization.state import State
-from gently.visualization.virtual_zarr import Chunk
-from storage import Volume
+from storage import Chunk, Volume
 
 _RAW: Final = "application/octet-stream"
 # What is read and sent at a time of a large region.
@@ -69,7 +68,9 @@ async def zarr(request: Request[State]) -> Response:
     found = await in_thread(source.find, uid, key)
     if isinstance(found, Chunk):
         headers = {"etag": f'"{uid}-{key}"', "cache-control": IMMUTABLE}
-        return await send_bytes(request, partial(source.read, found), found.size, headers, _RAW)
+        return await send_bytes(
+            request, partial(source.read, uid, found), found.size, headers, _RAW
+        )
     # How a volume is described may change with this program.
     headers = {"etag": f'"{xxhash.xxh3_64_hexdigest(found)}"', "cache-control": REVALIDATE}
     return await send_bytes(request, lambda: found, len(found), headers, "application/json")
