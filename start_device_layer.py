@@ -2,7 +2,9 @@
 
 It initialises the hardware once, offers plan execution over HTTP and writes every volume
 to {storage}/volumes/{uid}.tif. Settings come from gently.yml (or the file that
-GENTLY_SETTINGS names), then GENTLY_… in the environment, then these arguments.
+GENTLY_SETTINGS names), then GENTLY_CONFIG, GENTLY_STORAGE, GENTLY_HOST and GENTLY_PORT in the
+environment, then these arguments. Ends with 0 on Ctrl+C or a signal, with 1 and the reason if it
+cannot start.
 """
 
 import argparse
@@ -108,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="volumes are written to DIR/volumes (default: gently-data)",
     )
-    parser.add_argument("--host", metavar="H", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--host", metavar="H", help="loopback address (default: 127.0.0.1)")
     parser.add_argument("--port", metavar="N", type=int, help="port to listen on (default: 60610)")
     return parser
 

@@ -72,6 +72,8 @@ __all__ = [
 
 FIRST_POLL_S: Final = 0.01
 LAST_POLL_S: Final = 0.25
+STOP_S: Final = 15.0
+"""Longer than a stop takes with devices that hang, which is when its report matters most."""
 
 
 class DeviceLayerClient:
@@ -86,8 +88,8 @@ class DeviceLayerClient:
     url : str
         Address of the device layer, without `/api`.
     timeout_s : float
-        How long one request may take. No request of the device layer waits for the
-        microscope, so a few seconds are plenty.
+        How long one request may take. None but `stop` and `read_device` waits for the
+        hardware, so a few seconds are plenty; `stop` has a longer time of its own.
 
     Raises
     ------
@@ -138,7 +140,7 @@ class DeviceLayerClient:
         return {name: read(Device, {"name": name, **entry}) for name, entry in reply.items()}
 
     def read_device(self, name: str) -> DeviceReading:
-        """Return what a device last read back, with units and age; nothing moves."""
+        """Return what a device reads back now, with units and age; nothing moves."""
         return read(DeviceReading, self._get(f"devices/{quote(name, safe='')}/read"))
 
     def volumes(self, limit: int | None = None) -> list[Volume]:
@@ -227,7 +229,7 @@ class DeviceLayerClient:
         A device that did not stop is no exception: it is named in the report, whose
         `success` is then false.
         """
-        return read(StopReport, self._transport.request("POST", "stop", body={}))
+        return read(StopReport, self._transport.request("POST", "stop", body={}, timeout_s=STOP_S))
 
     def pause(self) -> None:
         """Pause the running plan at its next checkpoint."""

@@ -3,12 +3,13 @@
 They are read once, by the two scripts, and handed in.
 """
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AnyHttpUrl, Field, ValidationError
+from pydantic import AfterValidator, AnyHttpUrl, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -19,6 +20,23 @@ from pydantic_settings import (
 __all__ = ["CopilotSettings", "DeviceLayerSettings", "SettingsError"]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _loopback(host: str) -> str:
+    if host != "localhost" and not (host.startswith("127.") and _is_address(host)):
+        raise ValueError(
+            "has to be a loopback address such as 127.0.0.1, since whoever reaches it may move "
+            "the microscope; from another machine come through a tunnel (ssh -L)"
+        )
+    return host
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class SettingsError(ValueError):
@@ -64,12 +82,13 @@ class DeviceLayerSettings(_Settings):
     storage
         The folder under which ``volumes/`` is made.
     host, port
-        Where HTTP is offered.
+        Where HTTP is offered; a loopback address, because there are no keys yet: from another
+        machine come through a tunnel.
     """
 
     config: str = "twin"
     storage: Path = Path("gently-data")
-    host: str = "127.0.0.1"
+    host: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1"
     port: Port = 60610
 
 
@@ -83,14 +102,14 @@ class CopilotSettings(_Settings):
     storage
         The folder with ``volumes/``; None asks the device layer.
     viz_port
-        Where the viz server listens, on loopback.
+        Where the viz server listens, on loopback; 0 takes any free one.
     viz
         Whether it is started.
     """
 
     url: AnyHttpUrl = AnyHttpUrl("http://127.0.0.1:60610")
     storage: Path | None = None
-    viz_port: Port = 8080
+    viz_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     viz: bool = True
 
 

@@ -7,10 +7,12 @@ import bluesky.preprocessors as bpp
 from bluesky.utils import MsgGenerator
 from pydantic import Field
 
-from devices import FileFormat, LightSheet, Stage, VolumeRequest
+from devices import FileFormat, LightSheet, OnShort, Stage, VolumeRequest
 from plans.parameters import ExposureMs, all_devices, inject
 
 __all__ = ["acquire_volume", "snap"]
+
+_SUMMARY = ("uid", "path", "shape", "dtype", "session_id")
 
 
 def acquire_volume(
@@ -27,14 +29,21 @@ def acquire_volume(
     center_um: Annotated[
         float | None,
         Field(
-            description="Middle of the sweep on the slice drive, in µm; "
-            "by default where the drive is."
+            description="Middle of the sweep on the slice drive, in µm, or the place of all "
+            "slices if step_um is 0; by default where the drive is."
         ),
     ] = None,
     file_format: Annotated[
         FileFormat,
         Field(description="Keep it as one OME-TIFF file or as a folder of OME-Zarr."),
     ] = "ome-tiff",
+    on_short: Annotated[
+        OnShort,
+        Field(
+            description="What becomes of a volume of which the camera did not deliver all: "
+            "discard it, or keep what came as an incomplete volume. It fails either way."
+        ),
+    ] = "discard",
     light_sheet: LightSheet = inject("light_sheet"),
     stages: list[Stage] = all_devices(),
 ) -> MsgGenerator[dict[str, Any]]:
@@ -55,12 +64,14 @@ def acquire_volume(
             exposure_ms=exposure_ms,
             step_um=step_um,
             center_um=center_um,
+            on_short=on_short,
             run_uid=run_uid or "",
             file_format=file_format,
         )
         yield from bps.prepare(light_sheet, request, wait=True)
         yield from bps.trigger_and_read([light_sheet, *stages])
         yield from bps.close_run()
+        yield from bps.checkpoint()  # where a pause comes that was asked for meanwhile
         return _summary(light_sheet)
 
     return (yield from bpp.stage_wrapper(take(), [light_sheet]))
@@ -90,8 +101,7 @@ def snap(
 
 
 def _summary(light_sheet: LightSheet) -> dict[str, Any]:
-    """Return what is told about the volume just published; nothing in a preflight."""
-    if light_sheet.published is None:
-        return {}
-    metadata = light_sheet.published.metadata()
-    return {key: metadata[key] for key in ("uid", "path", "shape", "dtype", "session_id")}
+    """Return what is told about the volume just published; empty words in a preflight."""
+    published = light_sheet.published
+    metadata = published.metadata() if published else dict.fromkeys(_SUMMARY, "")
+    return {key: metadata[key] for key in _SUMMARY}

@@ -4,7 +4,7 @@ import math
 from typing import Annotated, Any
 
 import bluesky.plan_stubs as bps
-from bluesky.utils import MsgGenerator
+from bluesky.utils import Msg, MsgGenerator
 from pydantic import Field
 
 from devices import FocusDrive, Stage, XYStage
@@ -70,5 +70,6 @@ def sleep(
     """Do nothing for a while; can be paused every half second."""
     naps = math.ceil(duration_s / _NAP_S)
     for _ in range(naps):
-        yield from bps.checkpoint()
-        yield from bps.sleep(duration_s / naps)
+        # Bare messages: a day has 172,800 naps, and a stub costs 20 times as much.
+        yield Msg("checkpoint")
+        yield Msg("sleep", None, duration_s / naps)

@@ -18,20 +18,27 @@ from storage.errors import (
     ExportTakenError,
     FrameRefusedError,
     IncompleteVolumeError,
+    IndexUnavailableError,
     InvalidUidError,
     StorageError,
     StorageFullError,
     StoreLockedError,
+    TrashError,
     UidTakenError,
+    UnprovenVolumeError,
     VolumeNotFoundError,
+    VolumeTrashedError,
     WriteFailedError,
     WriterClosedError,
 )
-from storage.export import Progress, export_imagej, export_ome_zarr
+from storage.export import export_imagej, export_ome_zarr
 from storage.hierarchy import Chunk, Hierarchy
+from storage.index import StoreStats
+from storage.inventory import BrokenFile, Progress, Refreshed
 from storage.lock import StoreLock
 from storage.pyramid import Level, levels, mean
-from storage.store import BrokenFile, VolumeStore
+from storage.store import VolumeStore
+from storage.trash import TrashNote
 from storage.values import FrameInfo, Shape, VolumeRecord, VolumeSpec, Voxels, new_uid
 from storage.volume import Volume
 from storage.writer import VolumeWriter
@@ -45,20 +52,27 @@ __all__ = [
     "FrameRefusedError",
     "Hierarchy",
     "IncompleteVolumeError",
+    "IndexUnavailableError",
     "InvalidUidError",
     "Level",
     "Progress",
+    "Refreshed",
     "Shape",
     "StorageError",
     "StorageFullError",
     "StoreLock",
     "StoreLockedError",
+    "StoreStats",
+    "TrashError",
+    "TrashNote",
     "UidTakenError",
+    "UnprovenVolumeError",
     "Volume",
     "VolumeNotFoundError",
     "VolumeRecord",
     "VolumeSpec",
     "VolumeStore",
+    "VolumeTrashedError",
     "VolumeWriter",
     "Voxels",
     "WriteFailedError",

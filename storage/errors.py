@@ -32,6 +32,28 @@ class VolumeNotFoundError(StorageError):
         super().__init__(f"no volume {uid} in {folder}")
 
 
+class VolumeTrashedError(VolumeNotFoundError):
+    """The volume of this UID lies in the trash."""
+
+    def __init__(self, uid: str, told: str) -> None:
+        StorageError.__init__(self, f"volume {uid} {told}")
+
+
+class TrashError(StorageError):
+    """A volume cannot be moved into the trash or out of it."""
+
+
+class IndexUnavailableError(StorageError):
+    """The index can be neither used nor made again; no volume is affected."""
+
+    def __init__(self, path: Path, cause: object) -> None:
+        super().__init__(
+            f"the index {path} cannot be used ({cause}). Volumes are read and written without it. "
+            "Give this user the right to write there, end programs that hold the file, or delete "
+            "it: it is made again from the volumes."
+        )
+
+
 class BrokenVolumeError(StorageError):
     """The file of this name is not a volume that this store can vouch for."""
 
@@ -89,6 +111,13 @@ class IncompleteVolumeError(StorageError):
             f"(slices {ranges(missing)})"
         )
         self.missing = tuple(missing)
+
+
+class UnprovenVolumeError(StorageError):
+    """What came is not what was asked for; the volume was discarded."""
+
+    def __init__(self, uid: str, flaw: str) -> None:
+        super().__init__(f"volume {uid} was discarded: {flaw}")
 
 
 class StoreLockedError(StorageError):

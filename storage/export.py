@@ -4,7 +4,7 @@ A copy has its name only when it is whole, and replaces nothing. Memory is a few
 whatever the volume's size.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 from storage import disk
 from storage.errors import ExportTakenError
 from storage.hierarchy import Hierarchy
+from storage.inventory import Progress
 from storage.ome_zarr import SUFFIX
 from storage.volume import Volume
-
-Progress = Callable[[int, int], None]
-"""Takes how many steps are done, and of how many; an exception from it ends the export."""
 
 _PART: Final = ".part"
 # Classic TIFF counts bytes in 32 bits, and ImageJ reads no other. Beyond, it takes the slices to
@@ -34,6 +32,8 @@ def export_ome_zarr(volume: Volume, folder: Path, progress: Progress) -> Path:
     ----------
     folder
         Where ``{uid}.ome.zarr`` is made.
+    progress
+        Called with the tiles that are done, and how many there are.
 
     Returns
     -------
@@ -69,6 +69,8 @@ def export_imagej(volume: Volume, folder: Path, progress: Progress) -> Path:
     ----------
     folder
         Where ``{uid}.tif`` is made.
+    progress
+        Called with the slices that are done, and how many there are.
 
     Returns
     -------

@@ -24,9 +24,10 @@ from storage.stored import Pixels, Slots, Stored
 from storage.values import VolumeRecord, VolumeSpec, volume_checksum
 
 SUFFIX: Final = ".ome.zarr"
-HEAD: Final = ngff.METADATA
 _ARRAY: Final = "0"
 _SHARD: Final = f"{_ARRAY}/c/0/0/0"
+_HEAD: Final = ngff.METADATA
+FILES: Final = (_SHARD, f"{_ARRAY}/{ngff.METADATA}", _HEAD)
 # Many times what a million slices and the largest metadata come to.
 _MOST_DOCUMENT_BYTES: Final = 1 << 28
 # What is raised on documents that nobody meant for us; a fuzz test keeps the list honest.
@@ -44,8 +45,10 @@ class OmeZarrFolder:
         self._spec = spec
         self._layout = Layout.of(spec)
         self._shard = path / _SHARD
-        self._places = self._layout.in_slots()
         self._packed = spec.compression != "none"
+        # A packed slice that never comes has no place, which reads as zeros; nor was anything
+        # written to the slot of one that is not packed.
+        self._places = self._layout.nowhere() if self._packed else self._layout.in_slots()
         self._end = 0 if self._packed else spec.shape[0] * self._layout.slot_bytes
         self._allotting = threading.Lock()
         with disk.room_for(path.parent, self._layout.most_bytes):
@@ -86,7 +89,7 @@ class OmeZarrFolder:
             os.fsync(file.fileno())
         array = _array(self._spec, self._layout)
         _write(self._path / _ARRAY / ngff.METADATA, array)
-        _write(self._path / HEAD, _group(written, array))
+        _write(self._path / _HEAD, _group(written, array))
         for folder in (*self._shard.relative_to(self._path).parents,):
             disk.sync_folder(self._path / folder)
         self._match(written.digests)
@@ -118,12 +121,12 @@ def load(path: Path) -> Stored:
 
 
 def _load(path: Path) -> Stored:
-    for inside in (HEAD, _ARRAY, f"{_ARRAY}/{ngff.METADATA}", f"{_ARRAY}/c", _SHARD):
+    for inside in FILES:
         for part in (Path(inside), *Path(inside).parents[:-1]):
             if (path / part).is_symlink():
                 raise BrokenVolumeError(path, f"its {part.as_posix()} is a link")
     try:
-        return _believed(path, _read(path / HEAD), _read(path / _ARRAY / ngff.METADATA))
+        return _believed(path, _read(path / _HEAD), _read(path / _ARRAY / ngff.METADATA))
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
@@ -176,6 +179,7 @@ def _array(spec: VolumeSpec, layout: Layout) -> dict[str, JsonValue]:
 def _group(written: Written, array: dict[str, JsonValue]) -> dict[str, JsonValue]:
     frames: dict[str, JsonValue] = {
         "xxh3_64": [digest.hex() for digest in written.digests],
+        "index": [frame.index for frame in written.frames],
         "delta_t_s": [frame.delta_t_s for frame in written.frames],
         "z_um": [frame.z_um for frame in written.frames],
     }

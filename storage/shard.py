@@ -25,6 +25,8 @@ from storage.values import Compression, Shape, VolumeRecord, VolumeSpec, Voxels
 _CHUNK_BYTES: Final = 1 << 20
 _PLACE: Final = np.dtype("<u8")
 _CHECK_BYTES: Final = 4
+# As zarr says it.
+_NOWHERE: Final = np.iinfo(_PLACE).max
 # Level 1 of zstd is as quick as a disk and packs bit-shuffled counts nearly as well as level 9.
 _BLOSC: Final[dict[Compression, tuple[str, int]]] = {
     "blosc-lz4": ("lz4", 5),
@@ -122,6 +124,10 @@ class Layout:
         sizes = np.full(count, self.chunk_bytes, _PLACE)
         return np.stack([offsets, sizes], axis=-1).reshape(self.shape[0], self.bands, 2)
 
+    def nowhere(self) -> Places:
+        """Return the places of chunks of which none was written."""
+        return np.full((self.shape[0], self.bands, 2), _NOWHERE, _PLACE)
+
     def pack(self, frame: memoryview) -> list[bytes]:
         """Compress the chunks of one slice."""
         name, level = _BLOSC[self.compression]
@@ -150,7 +156,8 @@ def read_index(path: Path, layout: Layout) -> Places:
         raise BrokenVolumeError(path, "the index at its end is damaged")
     places = np.frombuffer(index, _PLACE).reshape(layout.shape[0], layout.bands, 2)
     offsets, sizes = places[..., 0], places[..., 1]
-    if (offsets > room).any() or (sizes > room - np.minimum(offsets, room)).any():
+    inside = (offsets <= room) & (sizes <= room - np.minimum(offsets, room))
+    if not (inside | (places == _NOWHERE).all(axis=-1)).all():
         raise BrokenVolumeError(path, "its index points out of it")
     return places
 
@@ -229,6 +236,8 @@ class _PackedVoxels:
         found = np.zeros((len(bands), layout.rows, layout.shape[2]), layout.dtype)
         for chunk, band in zip(found, bands, strict=True):
             offset, size = map(int, places[z, band])
+            if offset == _NOWHERE:
+                continue
             try:
                 blosc.decompress(self._file[offset : offset + size].tobytes(), chunk)
             except (RuntimeError, ValueError) as error:

@@ -2,38 +2,45 @@
 
 import logging
 import os
+import shutil
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
 
 import xxhash
 
-from storage import disk, formats
+from storage import disk, formats, inventory
 from storage.errors import (
     BrokenVolumeError,
+    IndexUnavailableError,
     UidTakenError,
     VolumeNotFoundError,
+    VolumeTrashedError,
     ranges,
 )
+from storage.index import TRASH, VOLUMES, Entry, Index, NotFilledError, StoreStats
+from storage.inventory import BrokenFile, Progress, Refreshed
 from storage.stored import Stored
+from storage.trash import Trash, TrashNote
 from storage.values import VolumeRecord, VolumeSpec
 from storage.volume import Volume
 from storage.writer import PART, VolumeWriter
 
+T = TypeVar("T")
 LOGGER = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BrokenFile:
-    """A file among the volumes that is none, and why."""
-
-    path: Path
-    reason: str
 
 
 class VolumeStore:
     """All volumes below one folder, by UID. Usable alone, from any thread.
+
+    Several processes may use one folder at once, and see at once what the others write; one of
+    them, the holder of the `StoreLock`, acquires. `list`, `query`, `broken` and `stats` answer from
+    an index beside the volumes; the first of them, in each process, looks at all files.
+
+    A context manager: leaving it closes the index, as does forgetting the store.
 
     Parameters
     ----------
@@ -43,15 +50,31 @@ class VolumeStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
-        self.volumes = self.root / "volumes"
+        self.volumes = self.root / VOLUMES
         self.volumes.mkdir(parents=True, exist_ok=True)
+        self._trash = Trash(self.root / TRASH)
         self._writing: set[Path] = set()
-        self._known: dict[str, tuple[tuple[int, ...], VolumeRecord | BrokenFile]] = {}
-        self._scanning = threading.Lock()
+        self._index = Index(self.root)
+        self._looking = threading.RLock()
+        self._looked = False
+
+    def close(self) -> None:
+        """Close the index. Idempotent; reading and writing by UID work on."""
+        self._index.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.close()
 
     def path(self, uid: str) -> Path:
         """Return where the volume is, or would be by default; raises InvalidUidError."""
-        return formats.find(self.volumes, uid) or formats.default_path(self.volumes, uid)
+        return formats.find(self.volumes, uid) or next(formats.paths(self.volumes, uid))
+
+    # ------------------------------------------------------------------ writing
 
     def create(self, spec: VolumeSpec) -> VolumeWriter:
         """Lay out a new volume and own its disk space.
@@ -61,65 +84,20 @@ class VolumeStore:
         StorageFullError
             The disk has no room for all of it.
         UidTakenError
-            A volume of this UID exists or is being written.
+            A volume of this UID exists, is being written, or is or was in the trash.
         """
-        path = formats.of(spec).path(self.volumes, spec.uid)
-        part = path.with_name(path.name + PART)
+        path = self.volumes / f"{spec.uid}{formats.of(spec).suffix}"
+        part = self._claim(spec.uid, path)
         try:
-            formats.of(spec).claim(part)
-        except FileExistsError:
-            raise UidTakenError(spec.uid, part) from None
-        self._writing.add(part)
-        try:
-            return self._begin(spec, path, part)
+            self._check_free(spec.uid, self._trash.claims(spec.uid))
+            return VolumeWriter(spec, path, ended=lambda record: self._ended(part, record))
         except BaseException:
-            disk.remove(part)
-            self._writing.discard(part)
+            self._release(part)
             raise
 
-    def record(self, uid: str) -> VolumeRecord:
-        """Return a volume's record, from its file alone.
-
-        Raises
-        ------
-        VolumeNotFoundError
-            There is no such file.
-        BrokenVolumeError
-            There is one, but it is not the volume; the reason says why.
-        """
-        return self._find(uid).record
-
-    def open(self, uid: str) -> Volume:
-        """Map a volume's pixels; raises as `record` does."""
-        found = self._find(uid)
-        return Volume(found.record, found.pixels.open())
-
-    def list(self, limit: int | None = None) -> Sequence[VolumeRecord]:
-        """Return the newest volumes first; files that are no volumes are in `broken`."""
-        found = [one for one in self._scan() if isinstance(one, VolumeRecord)]
-        return sorted(found, key=lambda record: record.created, reverse=True)[:limit]
-
-    def broken(self) -> Sequence[BrokenFile]:
-        """Return the files among the volumes that are none, by name, with the reasons."""
-        found = [one for one in self._scan() if isinstance(one, BrokenFile)]
-        return sorted(found, key=lambda file: file.path)
-
-    def verify(self, uid: str) -> VolumeRecord:
-        """Read all pixels back and match them with their checksums; memory is one frame.
-
-        Raises
-        ------
-        BrokenVolumeError
-            Frames differ from what was written; the reason names them.
-        """
-        found = self._find(uid)
-        pairs = zip(found.digests, found.pixels.frames(), strict=True)
-        wrong = [n for n, (then, frame) in enumerate(pairs) if then != xxhash.xxh3_64_digest(frame)]
-        if wrong:
-            raise BrokenVolumeError(
-                found.record.path, f"slices {ranges(wrong)} are not what was written there"
-            )
-        return found.record
+    def free_bytes(self) -> int:
+        """Return how many bytes the disk below the volumes has left for this user."""
+        return shutil.disk_usage(self.volumes).free
 
     def sweep(self) -> Sequence[Path]:
         """Remove what dead writers left, and return it.
@@ -133,46 +111,274 @@ class VolumeStore:
             LOGGER.warning("removed %s, which its writer did not finish", part)
         return left
 
-    def _begin(self, spec: VolumeSpec, path: Path, part: Path) -> VolumeWriter:
-        for taken in formats.names(self.volumes, spec.uid):
-            for name in (taken, taken.with_name(taken.name + PART)):
-                if name != part and os.path.lexists(name):
-                    raise UidTakenError(spec.uid, name)
-        return VolumeWriter(spec, path, ended=lambda: self._writing.discard(part))
+    # ------------------------------------------------------------------ reading
 
-    def _find(self, uid: str) -> Stored:
-        path = formats.find(self.volumes, uid)
-        if path is None:
-            raise VolumeNotFoundError(uid, self.volumes)
+    def record(self, uid: str) -> VolumeRecord:
+        """Return a volume's record, at the cost of one look at its file; pixels are not read.
+
+        Raises
+        ------
+        VolumeNotFoundError
+            There is no such file; VolumeTrashedError says that it was put away.
+        BrokenVolumeError
+            There is one, but it is not the volume; the reason says why.
+        """
+        path = self._located(uid)
+        known = self._known(path)
+        if known and isinstance(known.found, VolumeRecord):
+            return known.found
+        try:
+            entry = inventory.examine(path)
+        except FileNotFoundError:
+            raise VolumeNotFoundError(uid, self.volumes) from None
+        if entry != known:
+            self._note([entry])
+        if isinstance(entry.found, str):
+            raise BrokenVolumeError(path, entry.found)
+        return entry.found
+
+    def open(self, uid: str) -> Volume:
+        """Map a volume's pixels; raises as `record` does."""
+        found = self._load(uid)
+        return Volume(found.record, found.pixels.open())
+
+    def verify(self, uid: str) -> VolumeRecord:
+        """Read all pixels back and match them with their checksums; memory is one frame.
+
+        Raises
+        ------
+        BrokenVolumeError
+            Frames differ from what was written; the reason names them.
+        """
+        found = self._load(uid)
+        pairs = zip(found.digests, found.pixels.frames(), strict=True)
+        wrong = [n for n, (then, frame) in enumerate(pairs) if then != xxhash.xxh3_64_digest(frame)]
+        if wrong:
+            raise BrokenVolumeError(
+                found.record.path, f"slices {ranges(wrong)} are not what was written there"
+            )
+        return found.record
+
+    # ------------------------------------------------------------------ finding
+
+    def list(self, limit: int | None = None) -> Sequence[VolumeRecord]:
+        """Return the newest volumes first; files that are no volumes are in `broken`."""
+        return self.query(limit=limit)
+
+    def query(
+        self,
+        *,
+        session: str | None = None,
+        embryo: str | None = None,
+        plan: str | None = None,
+        tag: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        status: str = "complete",
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> Sequence[VolumeRecord]:
+        """Return the volumes that meet every condition, newest first.
+
+        Parameters
+        ----------
+        embryo, tag
+            As ``spec.metadata`` says: its ``embryo``, and one of its ``tags``.
+        since, until
+            When the volume was begun: from `since` on, and before `until`; with a time zone.
+        status
+            ``complete``, ``incomplete``, or ``trashed``.
+        limit, after
+            A page: at most so many volumes, from behind the one of this UID.
+
+        Raises
+        ------
+        VolumeNotFoundError
+            Nothing has the UID `after`.
+        """
+        for name, time in (("since", since), ("until", until)):
+            if time is not None and time.tzinfo is None:
+                raise ValueError(f"{name} has no time zone: {time}. Give one, for example UTC.")
+        conditions = {
+            "session": session,
+            "embryo": embryo,
+            "plan": plan,
+            "tag": tag,
+            "since": since,
+            "until": until,
+            "status": status,
+        }
+        found = self._answer(lambda: self._index.query(conditions, limit, after))
+        if found is None:
+            raise VolumeNotFoundError(after or "", self.volumes)
+        return found
+
+    def broken(self) -> Sequence[BrokenFile]:
+        """Return the files among the volumes that are none, by name, with the reasons."""
+        found = self._answer(self._index.broken)
+        return [BrokenFile(path=path, reason=reason) for path, reason in found]
+
+    def stats(self) -> StoreStats:
+        """Return how much is in the store."""
+        return self._answer(self._index.stats)
+
+    def refresh(self, progress: Progress | None = None) -> Refreshed:
+        """Look at all files, and read those that are not known as they are.
+
+        Finds what was copied, changed or removed by hand, and what a process that died had
+        renamed but not noted. Blocks for seconds where there are a million files.
+        """
+        with self._looking:
+            folders = (self.volumes, self._trash.folder)
+            found = inventory.refresh(self._index, folders, progress)
+            self._looked = True
+        return found
+
+    def rebuild(self, progress: Progress | None = None) -> Refreshed:
+        """Forget the index and read every file again."""
+        self._index.clear()
+        return self.refresh(progress)
+
+    # ------------------------------------------------------------------ trash
+
+    def trash(self, uid: str, *, reason: str, by: str) -> TrashNote:
+        """Put a volume, or what is broken under its name, into the trash, with a note.
+
+        Raises
+        ------
+        VolumeNotFoundError
+            There is no such file.
+        TrashError
+            One of this UID lies in the trash already, or another program holds the file.
+        """
+        path = self._located(uid)
+        note = TrashNote.now(uid, reason, by)
+        try:
+            target = self._trash.put(path, note)
+        except FileNotFoundError:
+            raise VolumeNotFoundError(uid, self.volumes) from None
+        self._moved(path, target)
+        return note
+
+    def restore(self, uid: str) -> Path:
+        """Take a volume out of the trash and return where it is again.
+
+        Raises
+        ------
+        TrashError
+            It does not lie in the trash, or another program holds it.
+        UidTakenError
+            A file of its name is in the store: copied there by hand.
+        """
+        part = self._claim(uid, self.path(uid))
+        try:
+            self._check_free(uid)
+            old = self._trash.find(uid)
+            path = self._trash.take(uid, self.volumes)
+        finally:
+            self._release(part)
+        self._moved(old or path, path)
+        return path
+
+    def trashed(self) -> Sequence[TrashNote]:
+        """Return the notes of what can be restored; the last one put away is first."""
+        return sorted(self._trash.notes(), key=lambda note: note.trashed, reverse=True)
+
+    def empty_trash(self, older_than: timedelta) -> Sequence[TrashNote]:
+        """Delete for good what was put away at least so long ago, and return its notes.
+
+        The notes stay, and so do the UIDs: they are never given to another volume. What cannot be
+        deleted is logged and stays. So does what was moved into the trash without a note.
+        """
+        limit = datetime.now(UTC) - older_than
+        return [
+            emptied
+            for note in self.trashed()
+            if note.trashed <= limit and (emptied := self._deleted(note))
+        ]
+
+    # ------------------------------------------------------------------ beneath
+
+    def _claim(self, uid: str, path: Path) -> Path:
+        """Own the name of an unfinished volume; raises UidTakenError."""
+        parts = [name.with_name(name.name + PART) for name in formats.paths(self.volumes, uid)]
+        part = path.with_name(path.name + PART)
+        try:
+            formats.claim(path, part)
+        except FileExistsError:
+            raise UidTakenError(uid, part) from None
+        self._writing.add(part)
+        for other in parts:  # in another format
+            if other != part and os.path.lexists(other):
+                self._release(part)
+                raise UidTakenError(uid, other)
+        return part
+
+    def _check_free(self, uid: str, claimed: Path | None = None) -> None:
+        if taken := formats.find(self.volumes, uid) or claimed:
+            raise UidTakenError(uid, taken)
+
+    def _release(self, part: Path) -> None:
+        disk.remove(part)
+        self._writing.discard(part)
+
+    def _ended(self, part: Path, record: VolumeRecord | None) -> None:
+        self._writing.discard(part)
+        if record:
+            self._note([Entry(path=record.path, mark=formats.mark(record.path), found=record)])
+
+    def _located(self, uid: str) -> Path:
+        """Return where the volume is; raises VolumeNotFoundError."""
+        if path := formats.find(self.volumes, uid):
+            return path
+        if note := self._trash.note(uid):
+            raise VolumeTrashedError(uid, note.told())
+        raise VolumeNotFoundError(uid, self.volumes)
+
+    def _load(self, uid: str) -> Stored:
+        path = self._located(uid)
         try:
             return formats.load(path)
-        except FileNotFoundError:  # gone since it was found
+        except FileNotFoundError:
             raise VolumeNotFoundError(uid, self.volumes) from None
 
-    def _scan(self) -> Sequence[VolumeRecord | BrokenFile]:
-        """Look at every file; read only those that changed since the last look."""
-        with self._scanning, os.scandir(self.volumes) as entries:
-            seen = {}
-            for entry in entries:
-                if entry.name.endswith(PART):
-                    continue
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:  # gone since the folder was read
-                    continue
-                mark = (status.st_ino, status.st_size, status.st_mtime_ns)
-                known = self._known.get(entry.name)
-                seen[entry.name] = (
-                    known if known and known[0] == mark else (mark, self._look(entry))
-                )
-            self._known = seen
-        return [found for _, found in seen.values()]
-
-    def _look(self, entry: "os.DirEntry[str]") -> VolumeRecord | BrokenFile:
-        path = Path(entry.path)
+    def _known(self, path: Path) -> Entry | None:
+        """Return what the index knows of the file as it is now."""
         try:
-            return formats.load(path).record
-        except (BrokenVolumeError, FileNotFoundError) as error:
-            reason = error.reason if isinstance(error, BrokenVolumeError) else "it went away"
-            LOGGER.warning("%s is no volume: %s", path, reason)
-            return BrokenFile(path=path, reason=reason)
+            known, mark = self._index.get(path), formats.mark(path)
+        except (IndexUnavailableError, OSError):
+            return None  # reading the file tells more
+        return known if known and known.mark == mark else None
+
+    def _note(self, entries: Sequence[Entry], gone: Sequence[Path] = ()) -> None:
+        """Tell the index; what it could not be told is found by looking at all files again."""
+        try:
+            self._index.settle(entries, gone)
+        except IndexUnavailableError as error:
+            self._looked = False
+            LOGGER.warning("%s", error)
+
+    def _moved(self, old: Path, new: Path) -> None:
+        self._note([inventory.examine(new)], gone=[old])
+
+    def _deleted(self, note: TrashNote) -> TrashNote | None:
+        path = self._trash.find(note.uid)
+        try:
+            emptied = self._trash.delete(note)
+        except OSError as error:
+            LOGGER.warning("volume %s stays in the trash: %s", note.uid, error)
+            return None
+        self._note((), gone=[path] if path else [])
+        return emptied
+
+    def _answer(self, ask: Callable[[], T]) -> T:
+        """Ask the index, once it knows all files."""
+        with self._looking:
+            # Nobody else tells a private index what is new.
+            if self._index.private or not self._looked:
+                self.refresh()
+        try:
+            return ask()
+        except NotFilledError:  # another process began it anew, or it was damaged
+            self.refresh()
+        return ask()

@@ -25,12 +25,14 @@ from pydantic import (
     JsonValue,
     model_validator,
 )
+from pydantic_core import from_json
 
-from storage.errors import InvalidUidError
+from storage.errors import InvalidUidError, ranges
 
 _UID: Final = re.compile(r"[0-9a-f]{32}")
 DTYPES: Final = ("uint8", "uint16", "float32")
 MOST_METADATA_BYTES: Final = 1 << 20
+MOST_REASON_CHARACTERS: Final = 300
 
 Shape = tuple[int, int, int]
 """Slices, rows, columns."""
@@ -92,10 +94,18 @@ def _printable(value: str) -> str:
 
 
 def _small_json(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    size = len(json.dumps(value, allow_nan=False))
-    if size > MOST_METADATA_BYTES:
-        raise ValueError(f"{size} bytes of JSON; at most {MOST_METADATA_BYTES} go into the file")
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    if len(text) > MOST_METADATA_BYTES:
+        raise ValueError(
+            f"{len(text)} bytes of JSON; at most {MOST_METADATA_BYTES} go into the file"
+        )
+    from_json(text)  # refuses what is nested so deep that others could not read it
     return value
+
+
+def as_reason(text: str) -> str:
+    """Return `text` as it can be kept as the reason of a record."""
+    return "".join(c if c.isprintable() else " " for c in text)[:MOST_REASON_CHARACTERS]
 
 
 FileFormat = Literal["ome-tiff", "ome-zarr"]
@@ -123,6 +133,13 @@ class VolumeSpec(BaseModel):
     positions_um
         Readback at the start by ``device.axis``. The first key that ends with ``.x`` or ``.y``
         is where the planes are in X and Y.
+    first_z_um, z_tolerance_um
+        Where slice 0 was asked for, and how far from ``first_z_um + n * step_um`` slice n may lie;
+        the slices are then also taken one after the other. None if no place was asked for.
+    significant_bits
+        Of the camera's range, where it is less than the dtype's.
+    frames_differ
+        Whether noise rules out that two slices in a row have the same pixels.
     metadata
         Anything else that JSON can say, up to 1 MiB; kept in the file.
     """
@@ -144,6 +161,10 @@ class VolumeSpec(BaseModel):
     instrument: Text = ""
     camera: Text = ""
     positions_um: dict[Text, FiniteFloat] = Field(default_factory=dict)
+    first_z_um: FiniteFloat | None = None
+    z_tolerance_um: NotNegative = 0.0
+    significant_bits: Annotated[int, Field(ge=1, le=32)] | None = None
+    frames_differ: bool = False
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_small_json)] = Field(
         default_factory=dict
     )
@@ -211,6 +232,14 @@ class VolumeRecord(BaseModel):
         digests, each 8 bytes big-endian, in the order of the slices.
     waits, back_pressure_s
         How often, and how long in all, the camera's thread waited for the disk.
+    saturated
+        How many pixels are at the top of the camera's range.
+    repeated
+        How many slices have exactly the pixels of the slice before.
+    missing
+        The slices that never came; their pixels are 0.
+    reason
+        Why the volume is incomplete; empty if it is complete.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -221,6 +250,23 @@ class VolumeRecord(BaseModel):
     checksum: str
     waits: int
     back_pressure_s: float
+    saturated: int = 0
+    repeated: int = 0
+    missing: tuple[int, ...] = ()
+    reason: Annotated[str, Field(max_length=MOST_REASON_CHARACTERS)] = ""
+
+    @model_validator(mode="after")
+    def _gaps_are_explained(self) -> Self:
+        if self.missing and not self.reason:
+            raise ValueError("slices are missing and no reason is given")
+        if not all(0 <= index < self.shape[0] for index in self.missing):
+            raise ValueError("slices are missing that were never asked for")
+        return self
+
+    @property
+    def status(self) -> Literal["complete", "incomplete"]:
+        """Complete: it was proven to be what was asked for."""
+        return "incomplete" if self.reason else "complete"
 
     @property
     def uid(self) -> str:
@@ -252,7 +298,13 @@ class VolumeRecord(BaseModel):
         described |= self.spec.model_dump(mode="json", exclude={"uid", "metadata"})
         described |= {
             "created": self.created.isoformat(timespec="milliseconds"),
-            "frames": self.shape[0],
+            "status": self.status,
+            "frames": self.shape[0] - len(self.missing),
+            "dropped": len(self.missing),
+            "missing": ranges(self.missing),
+            "repeated": self.repeated,
+            "saturated": self.saturated,
+            "reason": self.reason,
             "bytes": self.spec.volume_bytes,
             "checksum": self.checksum,
             "waits": self.waits,

@@ -27,13 +27,13 @@ def test_without_a_word_the_twin_is_served_on_loopback() -> None:
 def test_the_file_the_environment_and_the_arguments_win_in_this_order(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (folder / "gently.yml").write_text("port: 1001\nhost: file\nconfig: file\n")
-    monkeypatch.setenv("GENTLY_HOST", "environment")
+    (folder / "gently.yml").write_text("port: 1001\nhost: 127.0.0.2\nconfig: file\n")
+    monkeypatch.setenv("GENTLY_HOST", "127.0.0.3")
     monkeypatch.setenv("GENTLY_CONFIG", "environment")
 
     settings = DeviceLayerSettings(config="argument")
 
-    assert (settings.port, settings.host, settings.config) == (1001, "environment", "argument")
+    assert (settings.port, settings.host, settings.config) == (1001, "127.0.0.3", "argument")
 
 
 def test_an_argument_that_was_not_given_does_not_hide_the_others(folder: Path) -> None:
@@ -118,3 +118,11 @@ def test_the_copilot_takes_an_address_and_nothing_else_for_a_url() -> None:
     assert str(CopilotSettings().url) == "http://127.0.0.1:60610/"
     with pytest.raises(SettingsError, match="url"):
         CopilotSettings(url="the microscope")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "192.0.2.1", "example.org", "", "127.0.0.1.evil.example"]
+)
+def test_an_address_that_others_reach_is_refused(host: str) -> None:
+    with pytest.raises(SettingsError, match="loopback"):
+        DeviceLayerSettings(host=host)

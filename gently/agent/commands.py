@@ -34,7 +34,7 @@ BUILTINS: Final[Mapping[str, Verb]] = {
     "help": Verb("what can be typed, or all about one plan", argument="plan"),
     "plans": Verb("the plans of the microscope"),
     "devices": Verb("the devices of the microscope"),
-    "read": Verb("what a device last read back", argument="device", required=True),
+    "read": Verb("what a device reads back now", argument="device", required=True),
     "status": Verb("what the microscope is doing"),
     "volumes": Verb("the latest volumes, newest first"),
     "stop": Verb("stop every motion, turn the light off and end the plan, now"),

@@ -7,10 +7,12 @@ from typing import TypedDict
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 
 from gently.api.dialect import dialect_routes
 from gently.api.extensions import extension_routes
+from gently.api.guard import LoopbackOnly
 from gently.api.messages import BodyError, BodyTooLargeError, Json, RequestRefusedError
 from gently.core.device_layer import DeviceLayer
 from gently.core.errors import DeviceNotFoundError, GentlyError, ItemNotFoundError, WrongStateError
@@ -62,6 +64,7 @@ def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) 
             Exception: _unexpected,
             **dict.fromkeys(_STATUS, _known_error),
         },
+        middleware=[Middleware(LoopbackOnly)],
         lifespan=lifespan,
     )
 

@@ -91,6 +91,8 @@ def dialect_routes() -> list[Route]:
         ("GET", "/status", _status),
         ("GET", "/plans/allowed", _plans_allowed),
         ("GET", "/devices/allowed", _devices_allowed),
+        ("GET", "/plans/existing", _plans_existing),
+        ("GET", "/devices/existing", _devices_existing),
         ("GET", "/queue/get", _queue_get),
         ("POST", "/queue/item/add", _item_add),
         ("POST", "/queue/item/execute", _item_execute),
@@ -194,6 +196,20 @@ async def _devices_allowed(layer: DeviceLayer, _: Mapping[str, Any]) -> Answer:
     return {
         "devices_allowed": allowed_devices(layer.instrument.devices),
         "devices_allowed_uid": layer.catalogue_uid,
+    }
+
+
+async def _plans_existing(layer: DeviceLayer, _: Mapping[str, Any]) -> Answer:
+    return {
+        "plans_existing": allowed_plans(layer.catalogue),
+        "plans_existing_uid": layer.catalogue_uid,
+    }
+
+
+async def _devices_existing(layer: DeviceLayer, _: Mapping[str, Any]) -> Answer:
+    return {
+        "devices_existing": allowed_devices(layer.instrument.devices),
+        "devices_existing_uid": layer.catalogue_uid,
     }
 
 

@@ -6,13 +6,14 @@ What the HTTP edge calls is here. Nothing here waits for the RunEngine.
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
+from event_model import DocumentNames, schema_validators
 from numpy.typing import NDArray
 
 from devices import (
@@ -26,7 +27,7 @@ from devices import (
 )
 from gently import __version__
 from gently.core.catalogue import BoundPlan, Catalogue
-from gently.core.errors import DeviceNotFoundError
+from gently.core.errors import DeviceNotFoundError, FieldError, PlanRefusedError
 from gently.core.events import EventLog
 from gently.core.preflight import preflight
 from gently.core.queue import Item, PlanQueue
@@ -41,6 +42,7 @@ __all__ = ["DeviceLayer"]
 
 LOGGER = logging.getLogger(__name__)
 _PLAN_END_S = 5.0
+_GIVEN_BY_BLUESKY = frozenset({"uid", "time", "scan_id"})
 
 
 class DeviceLayer:
@@ -69,9 +71,9 @@ class DeviceLayer:
             root = settings.storage.expanduser().resolve()
             address = f"http://{settings.host}:{settings.port}"
             undo.enter_context(StoreLock(root, {"pid": os.getpid(), "address": address}))
-            self.store = VolumeStore(root)
-            for swept in self.store.sweep():
-                LOGGER.warning("removed %s, left unfinished by a device layer that died", swept)
+            self.store = undo.enter_context(VolumeStore(root))
+            self.store.sweep()
+            self.store.refresh()
             self.instrument = Instrument(
                 load_instrument_file(settings.config), open_sink=self._open_sink
             )
@@ -107,8 +109,10 @@ class DeviceLayer:
 
     def prepare(self, item: Item) -> BoundPlan:
         """Validate an item and preflight it; raises `PlanRefusedError`."""
+        if errors := tuple(self._meta_errors(item)):
+            raise PlanRefusedError(item.name, errors)
         plan = self.catalogue.bind(item.name, item.args, item.kwargs)
-        preflight(plan)
+        preflight(plan, self.store)
         return plan
 
     def add(self, item: Item, place: Callable[[list[str]], int]) -> int:
@@ -182,6 +186,18 @@ class DeviceLayer:
             "gently_version": self.version,
         }
 
+    def _meta_errors(self, item: Item) -> Iterator[FieldError]:
+        """Yield what would break each run of an item, and only once it has begun."""
+        for key in sorted(item.meta.keys() & _GIVEN_BY_BLUESKY):
+            yield FieldError(f"meta.{key}", "is given to each run by Bluesky; use another key")
+        session_id = item.meta.get("session_id") or self.session_id
+        if not (isinstance(session_id, str) and session_id.isprintable() and len(session_id) < 201):
+            yield FieldError("meta.session_id", "has to be at most 200 printable characters")
+        start = {**self._run_metadata(item), "uid": "", "time": 0.0, "scan_id": 1}
+        for error in schema_validators[DocumentNames.start].iter_errors(start):
+            place = ".".join(["meta", *map(str, error.absolute_path)])
+            yield FieldError(place, error.message[:200])
+
     def _open_sink(self, planned: PlannedVolume) -> FrameSink:
         item = self.runner.item
         spec = VolumeSpec(
@@ -199,13 +215,19 @@ class DeviceLayer:
             instrument=self.instrument.name,
             camera=planned.camera,
             positions_um=dict(planned.positions_um),
+            first_z_um=planned.first_z_um,
+            z_tolerance_um=planned.z_tolerance_um,
+            significant_bits=planned.significant_bits,
+            frames_differ=planned.frames_differ,
             metadata={"plan_kwargs": dict(item.kwargs) if item else {}},
         )
         return _Sink(self.store.create(spec), self._published)
 
     def _published(self, record: VolumeRecord) -> None:
-        LOGGER.info("published %s", record.path)
-        self.events.publish("volume.published", **record.metadata())
+        LOGGER.info("published %s (%s)", record.path, record.status)
+        # Whoever waits for a volume must not take an incomplete one for it.
+        kind = "volume.published" if record.status == "complete" else "volume.incomplete"
+        self.events.publish(kind, **record.metadata())
 
     def _end_the_plan(self) -> None:
         self.instrument.core.latch()
@@ -223,8 +245,17 @@ class _Sink:
     def write(self, frame: NDArray[Any], *, index: int, delta_t_s: float, z_um: float) -> None:
         self._writer.write(frame, FrameInfo(index=index, delta_t_s=delta_t_s, z_um=z_um))
 
+    @property
+    def back_pressure_s(self) -> float:
+        return self._writer.back_pressure_s
+
     def finish(self) -> AcquiredVolume:
-        record = self._writer.finish()
+        return self._told(self._writer.finish())
+
+    def keep(self, reason: str) -> AcquiredVolume:
+        return self._told(self._writer.keep(reason))
+
+    def _told(self, record: VolumeRecord) -> VolumeRecord:
         self._published(record)
         return record
 

@@ -123,6 +123,7 @@ class PlanQueue:
         self._running: Item | None = None
         self._taken = True
         self._history: deque[Item] = deque(maxlen=_HISTORY)
+        self._cancelled: deque[Item] = deque(maxlen=_HISTORY)
         self._mode: Mode = "idle"
         self._stop_pending = False
         self._closed = False
@@ -150,13 +151,14 @@ class PlanQueue:
     def find(self, item_uid: str) -> Item:
         """Return an item, wherever it is."""
         with self._changed:
-            here = [*self._waiting, *([self._running] if self._running else []), *self._history]
+            running = [self._running] if self._running else []
+            here = [*self._waiting, *running, *self._history, *self._cancelled]
         for item in here:
             if item.item_uid == item_uid:
                 return item
         raise ItemNotFoundError(
-            f"there is no item {item_uid!r}: it was never submitted here, was taken out of the "
-            f"queue, or is older than the last {_HISTORY} that have ended"
+            f"there is no item {item_uid!r}: it was never submitted here, or is older than the "
+            f"last {_HISTORY} that have ended"
         )
 
     # ------------------------------------------------------------------ clients
@@ -176,6 +178,7 @@ class PlanQueue:
                 if item.item_uid == item_uid:
                     self._waiting.remove(item)
                     cancelled = _stepped(item, Step.CANCEL)
+                    self._cancelled.append(cancelled)
                     self._renew_queue()
                     self._announce("item.cancelled", cancelled)
                     return cancelled

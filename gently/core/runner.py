@@ -294,12 +294,14 @@ class Runner:
                 watch(self._tell_progress)
 
     def _tell_progress(self, *, fraction: float | None = None, **progress: Any) -> None:
+        if fraction is None or "current" not in progress:
+            return  # ophyd's plain statuses: no more than a name, and "all" at an end of any kind
         self._progress = {
             "name": progress.get("name"),
-            "current": progress.get("current"),
+            "current": progress["current"],
             "target": progress.get("target"),
             "unit": progress.get("unit"),
-            "fraction": None if fraction is None else 1 - fraction,
+            "fraction": 1 - fraction,
             "seconds_left": progress.get("time_remaining"),
         }
         item_uid = self._item_uid()
@@ -321,10 +323,11 @@ def _end(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """Return the sentence at the root: bluesky wraps what a device said in a FailedStatus."""
-    while isinstance(error, FailedStatus) or error.__cause__ is not None:
-        cause = error.args[0].exception() if isinstance(error, FailedStatus) else error.__cause__
-        if cause is None:
-            break
-        error = cause
+    """Return the sentence of what went wrong: bluesky wraps what a device said in a FailedStatus.
+
+    Not the sentence at the root: a device that names an error of the system as its cause says
+    more than the system does.
+    """
+    while isinstance(error, FailedStatus) and (said := error.args[0].exception()) is not None:
+        error = said
     return str(error) or type(error).__name__

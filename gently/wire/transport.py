@@ -51,10 +51,12 @@ class Transport:
         *,
         query: Mapping[str, int] | None = None,
         body: Mapping[str, Any] | None = None,
+        timeout_s: float | None = None,
     ) -> dict[str, Any]:
         """Return the JSON object answered, or raise a `ClientError` that says why not."""
+        timeout = self._http.timeout if timeout_s is None else httpx.Timeout(timeout_s)
         with self._translated(changing=method != "GET"):
-            response = self._http.request(method, path, params=query, json=body)
+            response = self._http.request(method, path, params=query, json=body, timeout=timeout)
         return _checked(response)
 
     @contextlib.contextmanager

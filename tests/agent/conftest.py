@@ -46,8 +46,9 @@ def device_layer(server: ScriptedDeviceLayer) -> Iterator[DeviceLayerClient]:
 
 
 @pytest.fixture
-def store(storage: Path) -> VolumeStore:
-    return VolumeStore(storage)
+def store(storage: Path) -> Iterator[VolumeStore]:
+    with VolumeStore(storage) as store:
+        yield store
 
 
 @pytest.fixture

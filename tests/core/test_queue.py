@@ -84,14 +84,13 @@ def test_a_place_that_cannot_be_found_leaves_the_queue_as_it_was(queue: PlanQueu
     assert queue.snapshot() == before
 
 
-def test_a_removed_item_is_cancelled_and_gone(queue: PlanQueue, heard: Heard) -> None:
+def test_a_removed_item_is_cancelled_and_waits_no_more(queue: PlanQueue, heard: Heard) -> None:
     first, _ = filled(queue, "first", "second")
 
     assert queue.remove(first.item_uid).state == "cancelled"
     assert waiting(queue) == ["second"]
     assert heard.of(first) == ["item.queued", "item.cancelled"]
-    with pytest.raises(ItemNotFoundError, match=first.item_uid):
-        queue.find(first.item_uid)
+    assert queue.find(first.item_uid).state == "cancelled"
 
 
 def test_only_an_item_that_waits_can_be_removed(queue: PlanQueue) -> None:

@@ -1,5 +1,6 @@
 """A store in a fresh folder."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,5 +9,6 @@ from storage import VolumeStore
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> VolumeStore:
-    return VolumeStore(tmp_path / "data")
+def store(tmp_path: Path) -> Iterator[VolumeStore]:
+    with VolumeStore(tmp_path / "data") as store:
+        yield store

@@ -252,6 +252,28 @@ class TestBothWays:
         assert peak - before < (pump.DEPTH + 10) * frame.nbytes < spec.volume_bytes / 5
 
 
+@pytest.mark.parametrize("compression", KINDS)
+def test_what_came_of_a_short_stack_is_kept_where_it_is_asked_for(
+    compression: str, store: VolumeStore
+) -> None:
+    spec = zarr_spec(compression=compression)
+    pixels = make_pixels(spec)
+    with store.create(spec) as writer:
+        fill(writer, pixels, [0, 3, 4])
+        record = writer.keep("the camera stopped")
+    assert (record.missing, record.status) == ((1, 2), "incomplete")
+    assert store.verify(spec.uid) == record
+    pixels[1:3] = 0
+    with store.open(spec.uid) as volume:
+        np.testing.assert_array_equal(volume.array, pixels)
+    group = zarr.open_group(record.path, mode="r")
+    array = group["0"]
+    assert isinstance(array, zarr.Array)
+    np.testing.assert_array_equal(array[:], pixels)
+    ours: Any = group.attrs["gently"]
+    assert ours["frames"]["index"] == [0, 3, 4]
+
+
 def test_aligned_frames_in_slots_that_are_not_are_written_too(
     store: VolumeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -490,12 +512,22 @@ def test_a_hostile_folder_is_reported_and_skipped(
 ) -> None:
     good, bad = write_volume(store), write_volume(store, zarr_spec())
     make(bad.path)
+    store.rebuild()
     assert store.list() == [good]
     (found,) = store.broken()
     assert found.path == bad.path
     for ask in (store.record, store.open, store.verify):
         with pytest.raises(BrokenVolumeError, match=reason):
             ask(bad.uid)
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "0/zarr.json", "0/c/0/0/0"])
+def test_a_change_of_any_file_in_it_is_seen(name: str, store: VolumeStore) -> None:
+    record = write_volume(store, zarr_spec())
+    store.refresh()
+    assert store.refresh().read == 0
+    (record.path / name).write_bytes((record.path / name).read_bytes() + b" ")
+    assert store.refresh().read == 1
 
 
 @pytest.mark.parametrize("name", ["embryo.ome.zarr", "A" * 32 + ".ome.zarr", "0" * 32 + ".zarr"])

@@ -37,6 +37,7 @@ def test_a_uid_is_32_lower_case_hexadecimal_characters_and_never_the_same() -> N
         ("metadata", {"when": math.inf}),
         ("metadata", {"object": object()}),
         ("metadata", {"long": "x" * 2_000_000}),
+        ("metadata", {"half a character": "\ud800"}),
         ("unknown", 1),
     ],
 )

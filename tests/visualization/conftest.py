@@ -11,8 +11,9 @@ from storage import VolumeStore
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> VolumeStore:
-    return VolumeStore(tmp_path)
+def store(tmp_path: Path) -> Iterator[VolumeStore]:
+    with VolumeStore(tmp_path) as store:
+        yield store
 
 
 @pytest.fixture

@@ -1,0 +1,162 @@
+"""The device layer: it introduces the parts to each other, and puts all of them away."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tifffile
+
+from gently.core.device_layer import DeviceLayer
+from gently.core.errors import DeviceNotFoundError, PlanRefusedError
+from gently.core.queue import Item
+from gently.core.runner import Order
+from gently.settings import DeviceLayerSettings
+from storage import StoreLockedError
+from tests.core.lab import result, until
+from tests.demo import begin, demo_layer, ended, put_back
+
+
+@pytest.fixture(scope="module")
+def shared_layer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeviceLayer]:
+    with demo_layer(tmp_path_factory.mktemp("storage")) as layer:
+        yield layer
+
+
+@pytest.fixture
+def layer(shared_layer: DeviceLayer) -> Iterator[DeviceLayer]:
+    yield shared_layer
+    put_back(shared_layer)
+
+
+def test_a_volume_is_published_under_its_uid_and_knows_where_it_came_from(
+    layer: DeviceLayer,
+) -> None:
+    kwargs = {"num_slices": 4, "exposure_ms": 2, "step_um": 2}
+    item = Item(name="acquire_volume", kwargs=kwargs, meta={"session_id": "tuesday"})
+    layer.execute(item)
+
+    value = result(ended(layer, item))["return_value"]
+
+    record = layer.store.verify(value["uid"])
+    assert record.path == layer.store.volumes / f"{value['uid']}.tif"
+    assert tifffile.imread(record.path).shape == (4, 512, 512)
+    spec = record.spec
+    assert (spec.session_id, spec.item_uid, spec.plan_name) == (
+        "tuesday",
+        item.item_uid,
+        "acquire_volume",
+    )
+    assert [spec.run_uid] == result(layer.queue.find(item.item_uid))["run_uids"]
+    assert (spec.instrument, spec.camera) == ("demo", "camera")
+    assert (spec.exposure_ms, spec.step_um, spec.pixel_size_um) == (2, 2, 1)
+    assert set(spec.positions_um) == {"xy_stage.x", "xy_stage.y", "focus.z"}
+    assert spec.metadata["plan_kwargs"] == kwargs
+
+
+def test_a_volume_without_a_session_belongs_to_that_of_the_device_layer(
+    layer: DeviceLayer,
+) -> None:
+    value = result(ended(layer, begin(layer, "snap", exposure_ms=1)))["return_value"]
+
+    assert value["session_id"] == layer.session_id
+    assert value["shape"] == [1, 512, 512]
+
+
+def test_a_runs_start_document_says_what_was_asked_for_and_by_whom(layer: DeviceLayer) -> None:
+    item = Item(name="snap", kwargs={"exposure_ms": 1}, meta={"sample": "embryo"})
+    layer.execute(item)
+    ended(layer, item)
+
+    documents = [event.data for event in layer.events.after(0) if event.kind == "document"]
+    (start,) = [
+        data["doc"]
+        for data in documents
+        if data["name"] == "start" and data["item_uid"] == item.item_uid
+    ]
+    assert start["sample"] == "embryo"
+    assert start["plan_name"] == "snap"
+    assert start["plan_args"] == {"args": [], "kwargs": {"exposure_ms": 1}}
+    assert start["session_id"] == layer.session_id
+    assert start["instrument"] == "demo"
+
+
+def test_an_item_that_is_refused_is_not_queued(layer: DeviceLayer) -> None:
+    for refused in (Item(name="nonsense"), Item(name="snap", meta={"time": 0})):
+        with pytest.raises(PlanRefusedError):
+            layer.add(refused, len)
+        with pytest.raises(PlanRefusedError):
+            layer.execute(refused)
+
+    assert layer.queue.snapshot().waiting == ()
+    assert layer.queue.running is None
+
+
+def test_a_volume_that_is_paused_is_taken_again_from_its_first_slice(layer: DeviceLayer) -> None:
+    item = begin(layer, "acquire_volume", num_slices=40, exposure_ms=5, step_um=0)
+    until(lambda: bool(layer.runner.progress))
+    layer.runner.order(Order.PAUSE)
+    until(lambda: layer.runner.state == "paused")
+    assert layer.queue.find(item.item_uid).state == "paused"
+    layer.runner.order(Order.RESUME)
+
+    value = result(ended(layer, item))["return_value"]
+
+    assert layer.queue.find(item.item_uid).state == "completed"
+    assert layer.store.verify(value["uid"]).shape == (40, 512, 512)
+    assert not list(layer.store.volumes.glob("*.part"))
+
+
+def test_stop_is_told_as_an_event(layer: DeviceLayer) -> None:
+    last = layer.events.last_seq
+
+    layer.stop("just to see")
+
+    (stop,) = [event for event in layer.events.after(last) if event.kind == "stop"]
+    assert stop.data["success"] is True
+    assert set(stop.data["devices"]) == set(layer.instrument.devices)
+
+
+def test_an_unknown_device_is_refused(layer: DeviceLayer) -> None:
+    with pytest.raises(DeviceNotFoundError, match=r"no device 'moon'.*xy_stage"):
+        layer.read_device("moon")
+
+
+# ---------------------------------------------------------------------- one at a time, to its end
+
+
+def test_a_second_device_layer_on_the_same_storage_is_refused_before_it_touches_hardware(
+    layer: DeviceLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def touched(*_: object, **__: object) -> None:
+        raise AssertionError("the hardware was touched")
+
+    monkeypatch.setattr("gently.core.device_layer.Instrument", touched)
+
+    with pytest.raises(StoreLockedError, match="pid"):
+        DeviceLayer(DeviceLayerSettings(config="demo", storage=layer.store.root))
+
+
+def test_closing_ends_the_plan_closes_the_shutter_and_frees_the_storage(tmp_path: Path) -> None:
+    with demo_layer(tmp_path) as first:
+        item = begin(first, "acquire_volume", num_slices=2000, exposure_ms=10, step_um=0)
+        until(lambda: bool(first.runner.progress))
+    assert first.queue.find(item.item_uid).state == "aborted"
+    assert list(first.store.volumes.iterdir()) == []
+
+    with demo_layer(tmp_path) as second:
+        assert second.read_device("shutter")["readings"]["shutter"]["value"] == "closed"
+
+
+def test_what_cannot_be_built_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no catalogue today")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gently.core.device_layer.Catalogue", broken)
+        with pytest.raises(RuntimeError, match="no catalogue"):
+            DeviceLayer(DeviceLayerSettings(config="demo", storage=tmp_path))
+
+    with demo_layer(tmp_path) as layer:
+        assert layer.stop("to see").success
