@@ -16,6 +16,7 @@ from devices.errors import (
 )
 from devices.frames import (
     AcquiredVolume,
+    FileFormat,
     FrameSink,
     OnShort,
     OpenSink,
@@ -40,6 +41,7 @@ __all__ = [
     "CoreError",
     "CoreTimeoutError",
     "DeviceError",
+    "FileFormat",
     "FocusDrive",
     "FrameSink",
     "HardwareDevice",

@@ -8,7 +8,18 @@ from typing import Any, Literal, Protocol, Self
 
 from numpy.typing import NDArray
 
-__all__ = ["AcquiredVolume", "FrameSink", "OnShort", "OpenSink", "PlannedVolume", "VolumeRequest"]
+__all__ = [
+    "AcquiredVolume",
+    "FileFormat",
+    "FrameSink",
+    "OnShort",
+    "OpenSink",
+    "PlannedVolume",
+    "VolumeRequest",
+]
+
+FileFormat = Literal["ome-tiff", "ome-zarr"]
+"""How a volume is kept: one file, or a folder."""
 
 OnShort = Literal["discard", "keep"]
 """What becomes of a volume of which the camera did not deliver all: it never is complete."""
@@ -33,6 +44,8 @@ class VolumeRequest:
         Whether what came of a volume that fell short is kept, as incomplete.
     run_uid
         Of the Bluesky run it belongs to.
+    file_format
+        How the volume is to be kept.
     """
 
     num_slices: int
@@ -41,6 +54,7 @@ class VolumeRequest:
     center_um: float | None = None
     on_short: OnShort = "discard"
     run_uid: str = ""
+    file_format: FileFormat = "ome-tiff"
 
     @property
     def is_sweep(self) -> bool:
@@ -79,6 +93,8 @@ class PlannedVolume:
         The camera's name.
     run_uid
         Of the Bluesky run.
+    file_format
+        How it is to be kept.
     """
 
     shape: tuple[int, int, int]
@@ -93,6 +109,7 @@ class PlannedVolume:
     frames_differ: bool
     camera: str
     run_uid: str
+    file_format: FileFormat
 
 
 class AcquiredVolume(Protocol):
@@ -104,7 +121,7 @@ class AcquiredVolume(Protocol):
 
     @property
     def path(self) -> Path:
-        """Its file."""
+        """Its file or folder."""
 
     def metadata(self) -> dict[str, Any]:
         """Return what may be told about it over HTTP."""

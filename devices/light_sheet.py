@@ -267,7 +267,7 @@ class LightSheet(HardwareDevice):
     ) -> None:
         try:
             self.published = self._take(request, status, cancelled)
-            self._documents += self._stream_documents(self.published, request.run_uid)
+            self._documents += self._stream_documents(self.published, request)
         except Exception as error:  # noqa: BLE001 - the top of a thread
             LOGGER.info("%s gave up its volume: %s", self.name, error)
             if status.is_given_up:
@@ -333,6 +333,7 @@ class LightSheet(HardwareDevice):
             frames_differ=self._camera.frames_differ,
             camera=self._camera.name,
             run_uid=request.run_uid,
+            file_format=request.file_format,
         )
         return planned, positions_um
 
@@ -484,20 +485,23 @@ class LightSheet(HardwareDevice):
         )
 
     def _stream_documents(
-        self, volume: AcquiredVolume, run_uid: str
+        self, volume: AcquiredVolume, request: VolumeRequest
     ) -> list[tuple[str, dict[str, Any]]]:
         # The form that tiled's writer consumes as it stands: one resource a run, one index
         # an event, the literal uid in the template, the descriptor filled in by bluesky.
+        where: dict[str, Any]
+        if request.file_format == "ome-tiff":
+            mimetype, folder = "multipart/related;type=image/tiff", volume.path.parent
+            where = {"template": volume.path.name}
+        else:
+            mimetype, folder = "application/x-zarr", volume.path
+            where = {"dataset": "0"}
         resource, compose_datum = compose_stream_resource(
-            mimetype="multipart/related;type=image/tiff",
-            uri=f"{volume.path.parent.as_uri().replace('file:///', 'file://localhost/')}/",
+            mimetype=mimetype,
+            uri=f"{folder.as_uri().replace('file:///', 'file://localhost/')}/",
             data_key=self.name,
-            parameters={
-                "template": f"{volume.uid}.tif",
-                "chunk_shape": [1, *self._shape],
-                "join_method": "stack",
-            },
-            start={"uid": run_uid},
+            parameters={**where, "chunk_shape": [1, *self._shape], "join_method": "stack"},
+            start={"uid": request.run_uid},
         )
         datum = compose_datum(
             indices={"start": 0, "stop": 1}, descriptor={"uid": "", "data_keys": {self.name: {}}}

@@ -7,7 +7,7 @@ import bluesky.preprocessors as bpp
 from bluesky.utils import MsgGenerator
 from pydantic import Field
 
-from devices import LightSheet, OnShort, Stage, VolumeRequest
+from devices import FileFormat, LightSheet, OnShort, Stage, VolumeRequest
 from plans.parameters import ExposureMs, all_devices, inject
 
 __all__ = ["acquire_volume", "snap"]
@@ -33,6 +33,10 @@ def acquire_volume(
             "slices if step_um is 0; by default where the drive is."
         ),
     ] = None,
+    file_format: Annotated[
+        FileFormat,
+        Field(description="Keep it as one OME-TIFF file or as a folder of OME-Zarr."),
+    ] = "ome-tiff",
     on_short: Annotated[
         OnShort,
         Field(
@@ -62,6 +66,7 @@ def acquire_volume(
             center_um=center_um,
             on_short=on_short,
             run_uid=run_uid or "",
+            file_format=file_format,
         )
         yield from bps.prepare(light_sheet, request, wait=True)
         yield from bps.trigger_and_read([light_sheet, *stages])

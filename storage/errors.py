@@ -99,6 +99,14 @@ class StorageFullError(StorageError):
         self.bytes_free = bytes_free
 
 
+class ExportTakenError(StorageError):
+    """Something has the name that a copy would get; nothing is ever overwritten."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} exists. Move it away, or export to another folder.")
+        self.path = path
+
+
 class FrameRefusedError(StorageError):
     """The frame does not belong into this volume; the volume is as it was before."""
 

@@ -24,6 +24,7 @@ _PLAIN_TEXT: Final = frozenset(
     {
         *("uid", "dtype", "session_id", "item_uid", "run_uid"),
         *("plan_name", "instrument", "camera", "created", "checksum", "reason"),
+        *("format", "compression"),
     }
 )
 _END: Final = b"</OME>"

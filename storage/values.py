@@ -7,13 +7,14 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Protocol, Self
 
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -32,6 +33,33 @@ _UID: Final = re.compile(r"[0-9a-f]{32}")
 DTYPES: Final = ("uint8", "uint16", "float32")
 MOST_METADATA_BYTES: Final = 1 << 20
 MOST_REASON_CHARACTERS: Final = 300
+
+Shape = tuple[int, int, int]
+"""Slices, rows, columns."""
+
+
+class Voxels(Protocol):
+    """A volume's pixels, (z, y, x), which are read when they are indexed; numpy takes them too."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Slices, rows, columns."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the pixels."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Return a part as numpy would: by integers and slices."""
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        """Return the slices one by one."""
+
+    def __array__(self) -> NDArray[Any]:
+        """Read everything."""
 
 
 def new_uid() -> str:
@@ -80,6 +108,9 @@ def as_reason(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)[:MOST_REASON_CHARACTERS]
 
 
+FileFormat = Literal["ome-tiff", "ome-zarr"]
+Compression = Literal["none", "blosc-lz4", "blosc-zstd"]
+
 Text = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
 Extent = Annotated[int, Field(ge=1, le=1_000_000)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
@@ -97,6 +128,8 @@ class VolumeSpec(BaseModel):
         Slices, rows, columns: (z, y, x).
     step_um
         Distance of two slices; 0 when nothing moved between them.
+    format, compression
+        How the volume is kept on the disk; OME-TIFF is not compressed.
     positions_um
         Readback at the start by ``device.axis``. The first key that ends with ``.x`` or ``.y``
         is where the planes are in X and Y.
@@ -119,6 +152,8 @@ class VolumeSpec(BaseModel):
     pixel_size_um: Positive
     step_um: NotNegative
     exposure_ms: NotNegative
+    format: FileFormat = "ome-tiff"
+    compression: Compression = "none"
     session_id: Text = ""
     item_uid: Text = ""
     run_uid: Text = ""
@@ -133,6 +168,12 @@ class VolumeSpec(BaseModel):
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_small_json)] = Field(
         default_factory=dict
     )
+
+    @model_validator(mode="after")
+    def _can_be_compressed(self) -> Self:
+        if self.format == "ome-tiff" and self.compression != "none":
+            raise ValueError(f"an OME-TIFF is not compressed; {self.compression} needs ome-zarr")
+        return self
 
     @property
     def frame_bytes(self) -> int:
@@ -229,7 +270,7 @@ class VolumeRecord(BaseModel):
 
     @property
     def uid(self) -> str:
-        """The volume's UID, also the stem of its file's name."""
+        """The volume's UID, also what its file's name begins with."""
         return self.spec.uid
 
     @property

@@ -14,14 +14,13 @@ from typing import Final, Self
 import numpy as np
 import xxhash
 
-from storage import disk, proof
+from storage import disk, formats, proof
 from storage.errors import (
     FrameRefusedError,
     IncompleteVolumeError,
     UnprovenVolumeError,
     WriterClosedError,
 )
-from storage.ome_tiff import OmeTiffFile
 from storage.ome_xml import Written
 from storage.pump import Frame, FramePump
 from storage.values import FrameInfo, VolumeRecord, VolumeSpec, as_reason, volume_checksum
@@ -56,7 +55,7 @@ class VolumeWriter:
         self._ended = False
         self._claiming = threading.Lock()
         self._ending = threading.RLock()
-        self._file = OmeTiffFile(self._part, spec, self._created)
+        self._file = formats.of(spec).create(self._part, spec, self._created)
         try:
             little_endian = self._dtype.newbyteorder("<")
             self._pump = FramePump(self._store, spec.shape[1:], little_endian)
@@ -155,7 +154,7 @@ class VolumeWriter:
                 return
             self._ended = True
             self._file.close()
-            self._part.unlink(missing_ok=True)
+            disk.remove(self._part)
         LOGGER.warning("volume %s discarded: %s", self.spec.uid, reason)
         self._tell_ended(None)
 

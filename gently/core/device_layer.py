@@ -217,6 +217,7 @@ class DeviceLayer:
             pixel_size_um=planned.pixel_size_um,
             step_um=planned.step_um,
             exposure_ms=planned.exposure_ms,
+            format=planned.file_format,
             session_id=self._session_of(item),
             item_uid=item.item_uid if item else "",
             run_uid=planned.run_uid,
