@@ -38,7 +38,7 @@ class Format:
 
     Attributes
     ----------
-    name
+    key
         As `VolumeSpec.format` says it.
     suffix
         What follows the UID in the file's name.
@@ -50,7 +50,7 @@ class Format:
         Finds a finished one without reading pixels; raises BrokenVolumeError or OSError.
     """
 
-    name: str
+    key: str
     suffix: str
     files: tuple[str, ...] = ()
     create: Callable[[Path, VolumeSpec, datetime], VolumeFile]
@@ -59,13 +59,13 @@ class Format:
 
 FORMATS: Final = (
     Format(
-        name="ome-tiff",
+        key="ome-tiff",
         suffix=ome_tiff.SUFFIX,
         create=ome_tiff.OmeTiffFile,
         load=ome_tiff.load,
     ),
     Format(
-        name="ome-zarr",
+        key="ome-zarr",
         suffix=ome_zarr.SUFFIX,
         files=ome_zarr.FILES,
         create=lambda path, spec, _created: ome_zarr.OmeZarrFolder(path, spec),
@@ -76,7 +76,7 @@ FORMATS: Final = (
 
 def of(spec: VolumeSpec) -> Format:
     """Return how this volume is to be kept."""
-    return next(known for known in FORMATS if known.name == spec.format)
+    return next(known for known in FORMATS if known.key == spec.format)
 
 
 def paths(folder: Path, uid: str) -> Iterator[Path]:

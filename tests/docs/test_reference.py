@@ -54,7 +54,8 @@ def names(routes: list[BaseRoute]) -> set[str]:
     found = set()
     for route in routes:
         if isinstance(route, Mount):
-            found.add(f"GET {route.path}")
+            inside = [name.removeprefix("GET ") for name in names(route.routes)] or [""]
+            found |= {f"GET {route.path}{name}" for name in inside}
             continue
         assert isinstance(route, Route)
         path = re.sub(r"{(\w+):\w+}", r"{\1}", route.path)

@@ -17,7 +17,7 @@ def load(path: Path) -> Stored:
 
 
 AS_FOLDER = Format(
-    name="folder", suffix=".folder", files=("head.json",), create=ome_tiff.OmeTiffFile, load=load
+    key="folder", suffix=".folder", files=("head.json",), create=ome_tiff.OmeTiffFile, load=load
 )
 
 
