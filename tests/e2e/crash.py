@@ -84,7 +84,7 @@ class Tally:
         Whole volumes whose announcement was lost with the process.
     """
 
-    rounds: int = 0
+    kills: int = 0
     in_mid_volume: int = 0
     volumes: int = 0
     announced: int = 0
@@ -94,24 +94,30 @@ class Tally:
     def __str__(self) -> str:
         indexes = ", ".join(f"{count} {what}" for what, count in self.indexes.items())
         return (
-            f"{self.rounds} kills, {self.in_mid_volume} of them in mid-volume; "
+            f"{self.kills} kills, {self.in_mid_volume} of them in mid-volume; "
             f"{self.volumes} good volumes, {self.announced} announced, {self.unannounced} whose "
             f"announcement died with the process; index {indexes}"
         )
 
 
 def run(folder: Path, rounds: int, seed: int, limit_s: float) -> Tally:
-    """Crash as often as asked for, or until the time is over; raise `LostTruthError`."""
+    """Crash until `rounds` volumes were killed half-way, or until the time is over.
+
+    Raises
+    ------
+    LostTruthError
+        At the first thing that the store says and is not so.
+    """
     chance = random.Random(seed)
     deadline = time.monotonic() + limit_s
     tally, known = Tally(), set[str]()
     instruments = ("twin", _small_demo(folder))
     storage = folder / "data"
-    while tally.rounds < rounds and time.monotonic() < deadline:
-        with _device_layer(instruments[tally.rounds % 2], storage, folder / "log") as layer:
+    while tally.in_mid_volume < rounds and time.monotonic() < deadline:
+        with _device_layer(instruments[tally.kills % 2], storage, folder / "log") as layer:
             _expect_same(layer, storage, known)
             announced = _acquire_and_kill(layer, chance)
-        tally.rounds += 1
+        tally.kills += 1
         tally.in_mid_volume += bool(list((storage / "volumes").glob("*.part")))
         good = known | _whole(storage, known)
         if lost := announced - good:
@@ -247,7 +253,7 @@ def _small_demo(folder: Path) -> str:
 def main() -> int:
     """Crash as the command line says, and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=200, help="how many volumes to kill half-way")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     parser.add_argument("--storage", type=Path, help="where to work; by default a temporary folder")
     parser.add_argument("--limit-s", type=float, default=1200)
@@ -260,7 +266,7 @@ def main() -> int:
             print(f"seed {options.seed}: {error}", file=sys.stderr)
             return 1
     print(f"seed {options.seed}, {time.monotonic() - began:.0f} s: {tally}")
-    return 0 if tally.rounds == options.rounds else 1
+    return 0 if tally.in_mid_volume == options.rounds else 1
 
 
 if __name__ == "__main__":
