@@ -118,7 +118,7 @@ def run(folder: Path, rounds: int, seed: int, limit_s: float) -> Tally:
             _expect_same(layer, storage, known)
             announced = _acquire_and_kill(layer, chance)
         tally.kills += 1
-        tally.in_mid_volume += bool(list((storage / "volumes").glob("*.part")))
+        tally.in_mid_volume += bool(_parts(storage))
         good = known | _whole(storage, known)
         if lost := announced - good:
             raise LostTruthError(f"announced, and not there: {sorted(lost)}")
@@ -164,8 +164,12 @@ def _acquire_and_kill(layer: Script, chance: random.Random) -> set[str]:
 
 
 def _request(chance: random.Random) -> dict[str, JsonValue]:
-    step_um = chance.choice([0.0, 0.25])
-    return {"num_slices": chance.randint(1, 12), "exposure_ms": 0.1, "step_um": step_um}
+    return {
+        "num_slices": chance.randint(1, 12),
+        "exposure_ms": 0.1,
+        "step_um": chance.choice([0.0, 0.25]),
+        "file_format": chance.choice(["ome-tiff", "ome-zarr"]),
+    }
 
 
 def _expect_same(layer: Script, storage: Path, known: set[str]) -> None:
@@ -174,15 +178,16 @@ def _expect_same(layer: Script, storage: Path, known: set[str]) -> None:
         listed = {volume.uid for volume in client.volumes(limit=_MOST)}
     if listed != known:
         raise LostTruthError(f"after the start {sorted(listed ^ known)} have come or gone")
-    names = {path.name for path in (storage / "volumes").iterdir()}
-    if left := names - {f"{uid}.tif" for uid in known}:
-        raise LostTruthError(f"after the start there is still {sorted(left)}")
+    if left := [path.name for path in _named(storage) if _uid(path) not in known]:
+        raise LostTruthError(f"after the start there is still {left}")
+    if parts := [path.name for path in _parts(storage)]:
+        raise LostTruthError(f"after the start space is still reserved by {parts}")
 
 
 def _whole(storage: Path, known: set[str]) -> set[str]:
     """Verify, pixel by pixel, whatever has a final name and is not known; return the UIDs."""
     with VolumeStore(storage) as store:
-        fresh = {path.stem for path in store.volumes.glob("*.tif")} - known
+        fresh = {_uid(path) for path in _named(storage)} - known
         for uid in fresh:
             try:
                 record = store.verify(uid)
@@ -191,6 +196,19 @@ def _whole(storage: Path, known: set[str]) -> set[str]:
             if record.status != "complete":
                 raise LostTruthError(f"{uid} is {record.status}, and nothing had failed")
     return fresh
+
+
+def _parts(storage: Path) -> list[Path]:
+    return sorted((storage / "volumes").glob("*.part"))
+
+
+def _named(storage: Path) -> list[Path]:
+    """Return whatever has a final name."""
+    return sorted({*(storage / "volumes").iterdir()} - {*_parts(storage)})
+
+
+def _uid(path: Path) -> str:
+    return path.name.partition(".")[0]
 
 
 # ---------------------------------------------------------------- what else goes wrong
