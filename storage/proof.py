@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from storage.errors import ranges
 from storage.values import FrameInfo, VolumeSpec
 
-# The comparison's result stays in the processor's cache, and no frame-sized memory is made.
+# What is hashed is still in the processor's cache when its maximum is sought.
 _BLOCK_PIXELS: Final = 1 << 17
 
 
@@ -24,15 +25,25 @@ def full_scale(spec: VolumeSpec) -> int | None:
     return int((1 << (spec.significant_bits or 8 * dtype.itemsize)) - 1)
 
 
-def count_saturated(pixels: npt.NDArray[Any], top: int | None) -> int:
-    """Return how many of `pixels`, a flat array, are at `top` or above.
+def look(pixels: npt.NDArray[Any], top: int | None) -> tuple[bytes, int]:
+    """Return the XXH3 of a frame, and how many of its pixels are at `top` or above.
 
-    Most frames have none, which their maximum says in half the time.
+    Both in one walk through the memory, which costs half of what two cost.
+
+    Parameters
+    ----------
+    pixels
+        Of a whole frame, flat and contiguous.
+    top
+        As of `full_scale`.
     """
-    if top is None or pixels.max() < top:
-        return 0
-    starts = range(0, pixels.size, _BLOCK_PIXELS)
-    return sum(int(np.count_nonzero(pixels[n : n + _BLOCK_PIXELS] >= top)) for n in starts)
+    hashed, saturated = xxhash.xxh3_64(), 0
+    for start in range(0, pixels.size, _BLOCK_PIXELS):
+        block = pixels[start : start + _BLOCK_PIXELS]
+        hashed.update(block.view(np.uint8).data)
+        if top is not None and block.max() >= top:
+            saturated += int(np.count_nonzero(block >= top))
+    return hashed.digest(), saturated
 
 
 def repeats(digests: Mapping[int, bytes], saturated: Mapping[int, int], pixels: int) -> list[int]:

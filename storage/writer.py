@@ -186,8 +186,8 @@ class VolumeWriter:
         """Write, hash and look at one frame; on a thread of the pump."""
         data = frame.reshape(-1).view(np.uint8).data
         self._file.write(index, data)
-        self._saturated[index] = proof.count_saturated(frame.reshape(-1), self._full_scale)
-        self._digests[index] = xxhash.xxh3_64_digest(data)
+        digest, self._saturated[index] = proof.look(frame.reshape(-1), self._full_scale)
+        self._digests[index] = digest
 
     def _publish(self, reason: str) -> VolumeRecord:
         slices = range(self.spec.shape[0])

@@ -120,6 +120,14 @@ class TestAShortStackThatIsToBeKept:
         assert bench.layer.store.list() == []
         bench.assert_the_next_works()
 
+    def test_is_kept_in_ome_zarr_as_well(self, bench: Bench) -> None:
+        bench.camera.fault = drops(4)
+        ended = bench.acquire(**SWEEP, on_short="keep", file_format="ome-zarr")
+        assert ended.state == "failed"
+        (uid,) = bench.announced("volume.incomplete")
+        record = bench.layer.store.verify(uid)
+        assert (record.status, record.missing) == ("incomplete", tuple(range(4, 12)))
+
     def test_is_not_kept_if_nothing_came(self, bench: Bench) -> None:
         bench.camera.fault = drops(*range(12))
         ended = bench.acquire(**SWEEP, on_short="keep")

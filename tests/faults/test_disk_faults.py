@@ -234,3 +234,22 @@ def test_an_error_that_only_the_sync_meets_fails_the_volume(
     bench.assert_nothing_is_left()
     monkeypatch.undo()
     bench.assert_the_next_works()
+
+
+# ---------------------------------------------------------------- the other format
+
+
+@pytest.mark.parametrize("call", [pytest.param("pwrite", marks=pwrites), "fsync"])
+def test_a_volume_in_ome_zarr_fails_by_the_same_errors_and_leaves_nothing(
+    call: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, call, fail)
+    ended = bench.acquire(**SWEEP, file_format="ome-zarr")
+    assert ended.state == "failed"
+    assert os.strerror(errno.EIO) in ended.why
+    bench.assert_nothing_is_left()
+    monkeypatch.undo()
+    assert bench.acquire(**SWEEP, file_format="ome-zarr").state == "completed"

@@ -6,6 +6,7 @@ import numpy as np
 import ome_types
 import pytest
 import tifffile
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from storage import (
     VolumeStore,
     WriterClosedError,
 )
-from storage.proof import count_saturated, full_scale
+from storage.proof import full_scale, look
 from tests.storage.helpers import Pixels, fill, info, make_pixels, make_spec, names, write_volume
 
 SWEEP = {"first_z_um": 10.0, "step_um": 0.5, "z_tolerance_um": 0.2}
@@ -113,11 +114,15 @@ def test_saturated_pixels_are_counted_at_the_top_of_the_cameras_range(
 
 
 @given(data=st.data(), size=st.sampled_from([1, 1 << 17, (1 << 17) + 1, 300_000]))
-def test_saturated_pixels_are_counted_wherever_they_are(data: st.DataObject, size: int) -> None:
+def test_a_frame_is_hashed_whole_and_its_saturated_pixels_counted_wherever_they_are(
+    data: st.DataObject, size: int
+) -> None:
     places = data.draw(st.sets(st.integers(0, size - 1), max_size=20))
     pixels = np.zeros(size, np.uint16)
     pixels[list(places)] = 65535
-    assert count_saturated(pixels, full_scale(make_spec())) == len(places)
+    digest, saturated = look(pixels, full_scale(make_spec()))
+    assert saturated == len(places)
+    assert digest == xxhash.xxh3_64_digest(pixels.tobytes())
 
 
 class TestAnIncompleteVolume:
