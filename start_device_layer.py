@@ -49,7 +49,7 @@ def _serve(settings: DeviceLayerSettings) -> None:
     with bind(settings.host, settings.port) as listener, DeviceLayer(settings) as layer:
         app = create_app(layer, ready=lambda: print(_banner(layer), flush=True))  # noqa: T201
         try:
-            ApiServer(app, layer.events).run(sockets=[listener])
+            ApiServer(app, layer.events, layer.console.lines).run(sockets=[listener])
         finally:
             _on_end_signals(signal.SIG_IGN)  # the microscope is put away, whatever comes
 

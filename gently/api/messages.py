@@ -51,12 +51,13 @@ class Json(Response):
 
 
 class ItemBody(BaseModel):
-    """A plan as Bluesky's clients send it."""
+    """A plan or an instruction as Bluesky's clients send it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     item_type: str = "plan"
     name: str
+    item_uid: str | None = None
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = Field(default_factory=dict)
     meta: dict[str, Any] = Field(default_factory=dict)

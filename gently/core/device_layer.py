@@ -27,12 +27,17 @@ from devices import (
 )
 from gently import __version__
 from gently.core.catalogue import BoundPlan, Catalogue
+from gently.core.console import Console
 from gently.core.errors import DeviceNotFoundError, FieldError, PlanRefusedError
 from gently.core.events import EventLog
+from gently.core.items import QUEUE_STOP, Item
+from gently.core.lock import ControlLock
 from gently.core.preflight import preflight
-from gently.core.queue import Item, PlanQueue
+from gently.core.queue import PlanQueue
 from gently.core.runner import Runner
 from gently.core.stop import StopReport, stop_everything
+from gently.core.tasks import TaskList
+from gently.core.transitions import Place
 from gently.settings import DeviceLayerSettings
 from plans import ALL_PLANS
 from storage import FrameInfo, StoreLock, VolumeRecord, VolumeSpec, VolumeStore, VolumeWriter
@@ -67,7 +72,11 @@ class DeviceLayer:
         # Plans and devices do not change while the process lives; clients cache them by this.
         self.catalogue_uid = uuid4().hex
         self.events = EventLog()
+        self.lock = ControlLock(lambda info: self.events.publish("lock", lock_info=info))
+        self.tasks = TaskList()
+        self.console = Console()
         with ExitStack() as undo:
+            undo.enter_context(self.console.attached())
             root = settings.storage.expanduser().resolve()
             address = f"http://{settings.host}:{settings.port}"
             undo.enter_context(StoreLock(root, {"pid": os.getpid(), "address": address}))
@@ -115,13 +124,29 @@ class DeviceLayer:
         preflight(plan)
         return plan
 
-    def add(self, item: Item, place: Callable[[list[str]], int]) -> int:
+    def check(self, item: Item) -> None:
+        """Raise `PlanRefusedError` unless an item can be queued."""
+        if item.item_type == "plan":
+            self.prepare(item)
+        elif item.name != QUEUE_STOP:
+            problem = f"the only instruction is {QUEUE_STOP!r}"
+            raise PlanRefusedError(item.name, (FieldError("name", problem),))
+
+    def add(self, item: Item, place: Place) -> int:
         """Queue an item that would run; raises `PlanRefusedError`."""
-        self.prepare(item)
+        self.check(item)
         return self.queue.add(item, place)
+
+    def update(self, item_uid: str, item: Item) -> int:
+        """Put an item that would run in the place of one that waits."""
+        self.check(item)
+        return self.queue.update(item_uid, item)
 
     def execute(self, item: Item) -> int:
         """Run an item now; raises `PlanRefusedError`, or `WrongStateError` if busy."""
+        if item.item_type != "plan":
+            problem = "only plans can be executed; an instruction is for the queue"
+            raise PlanRefusedError(item.name, (FieldError("item_type", problem),))
         self.prepare(item)
         return self.queue.execute(item)
 
@@ -167,6 +192,7 @@ class DeviceLayer:
     # ------------------------------------------------------------------ introductions
 
     def _announce(self, kind: str, item: Item) -> None:
+        LOGGER.info("%s: %s %s", kind, item.name, item.item_uid)
         self.events.publish(
             kind, item_uid=item.item_uid, state=str(item.state), item=item.message()
         )
