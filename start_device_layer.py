@@ -112,6 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", metavar="H", help="loopback address (default: 127.0.0.1)")
     parser.add_argument("--port", metavar="N", type=int, help="port to listen on (default: 60610)")
+    parser.add_argument(
+        "--queue-after-restart",
+        choices=("wait", "continue"),
+        help="what a queue that ran when the device layer died does then (default: wait)",
+    )
     return parser
 
 

@@ -31,6 +31,8 @@ def _endpoint(route: DialectRoute) -> Callable[[Request], Awaitable[Json]]:
     async def endpoint(request: Request) -> Json:
         layer: DeviceLayer = request.state.layer
         parameters = await read_parameters(request)
+        if key := request.headers.get("idempotency-key"):
+            parameters["idempotency_key"] = key
         try:
             if route.locked_by is not None:
                 layer.lock.check(parse_lock_key(parameters), route.locked_by)

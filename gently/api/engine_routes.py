@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool
+from starlette.concurrency import run_in_threadpool
 
 from gently.api.describe import allowed_devices, allowed_plans
 from gently.api.handlers import Answer, Body, DialectRoute, Handler, parse_lock_key
@@ -232,7 +233,7 @@ async def _re_pause(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer
 
 
 async def _re_resume(layer: DeviceLayer, _: Mapping[str, Any]) -> Answer:
-    layer.runner.order(Order.RESUME)
+    await run_in_threadpool(layer.runner.order, Order.RESUME)  # it is written
     return {}
 
 

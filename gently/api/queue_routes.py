@@ -1,7 +1,7 @@
 """Bluesky's routes about the queue and its history."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, StrictBool, model_validator
@@ -18,6 +18,7 @@ from gently.core.errors import (
     WrongStateError,
 )
 from gently.core.items import Item
+from gently.core.queue import AlreadySubmittedError
 from gently.core.transitions import Place, QueueMode
 
 __all__ = ["QUEUE_ROUTES"]
@@ -72,11 +73,15 @@ class _PlaceBody(_Beside):
         return self.place
 
 
-class _AddBody(_PlaceBody):
+class _SubmitBody(_PlaceBody):
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+
+
+class _AddBody(_SubmitBody):
     item: ItemBody
 
 
-class _BatchBody(_PlaceBody):
+class _BatchBody(_SubmitBody):
     items: list[dict[str, Any]]
 
 
@@ -175,8 +180,11 @@ async def _queue_get(layer: DeviceLayer, _: Mapping[str, Any]) -> Answer:
 
 async def _item_add(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
     body = parse(_AddBody, parameters)
-    item = _item(body.item)
-    qsize = await run_in_threadpool(layer.add, item, body.place_in(layer))
+    item = _item(body.item, key=body.idempotency_key)
+    try:
+        qsize = await run_in_threadpool(layer.add, item, body.place_in(layer))
+    except AlreadySubmittedError as known:
+        return {"item": known.items[0].message(), "qsize": _waiting(layer)}
     return {"item": item.message(), "qsize": qsize}
 
 
@@ -193,7 +201,13 @@ async def _item_add_batch(layer: DeviceLayer, parameters: Mapping[str, Any]) -> 
             "results": results,
             "qsize": _waiting(layer),
         }
-    qsize = await run_in_threadpool(layer.queue.add_batch, items, body.place_in(layer))
+    if body.idempotency_key is not None:
+        keys = [f"{body.idempotency_key}#{number}" for number in range(len(items))]
+        items = [replace(item, key=key) for item, key in zip(items, keys, strict=True)]
+    try:
+        qsize = await run_in_threadpool(layer.queue.add_batch, items, body.place_in(layer))
+    except AlreadySubmittedError as known:
+        items, qsize = list(known.items), _waiting(layer)
     return {"items": [item.message() for item in items], "results": results, "qsize": qsize}
 
 
@@ -201,14 +215,18 @@ async def _item_update(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Ans
     body = parse(_UpdateBody, parameters)
     if body.item.item_uid is None:
         raise RequestRefusedError((FieldError("item.item_uid", "is missing"),))
-    item = _item(body.item) if body.replace else _item(body.item, body.item.item_uid)
+    item = _item(body.item) if body.replace else _item(body.item, item_uid=body.item.item_uid)
     qsize = await run_in_threadpool(layer.update, body.item.item_uid, item)
     return {"item": item.message(), "qsize": qsize}
 
 
 async def _item_execute(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
-    item = _item(parse(_AddBody, parameters).item)
-    qsize = await run_in_threadpool(layer.execute, item)
+    body = parse(_AddBody, parameters)
+    item = _item(body.item, key=body.idempotency_key)
+    try:
+        qsize = await run_in_threadpool(layer.execute, item)
+    except AlreadySubmittedError as known:
+        return {"item": known.items[0].message(), "qsize": _waiting(layer)}
     return {"item": item.message(), "qsize": qsize}
 
 
@@ -219,13 +237,15 @@ async def _item_get(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer
 
 async def _item_remove(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
     item = parse(_PickBody, parameters).pick(layer.queue.snapshot().waiting)
-    removed = layer.queue.remove(item.item_uid)
+    removed = await run_in_threadpool(layer.queue.remove, item.item_uid)
     return {"item": removed.message(), "qsize": _waiting(layer)}
 
 
 async def _item_remove_batch(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
     body = parse(_RemoveBatchBody, parameters)
-    removed = layer.queue.remove_batch(body.uids, ignore_missing=body.ignore_missing)
+    removed = await run_in_threadpool(
+        layer.queue.remove_batch, body.uids, ignore_missing=body.ignore_missing
+    )
     return {"items": [item.message() for item in removed], "qsize": _waiting(layer)}
 
 
@@ -236,20 +256,25 @@ async def _item_move(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answe
     picked = _PickBody(uid=body.uid, pos="back" if body.pos is None else body.pos)
     item = picked.pick(layer.queue.snapshot().waiting)
     if item.item_uid not in (body.before_uid, body.after_uid):  # beside itself is where it is
-        layer.queue.move([item.item_uid], lambda others: body.destination(others, 1))
+        await run_in_threadpool(
+            layer.queue.move, [item.item_uid], lambda others: body.destination(others, 1)
+        )
     return {"item": item.message(), "qsize": _waiting(layer)}
 
 
 async def _item_move_batch(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
     body = parse(_MoveBatchBody, parameters)
-    moved = layer.queue.move(
-        body.uids, lambda others: body.destination(others, len(body.uids)), reorder=body.reorder
+    moved = await run_in_threadpool(
+        layer.queue.move,
+        body.uids,
+        lambda others: body.destination(others, len(body.uids)),
+        reorder=body.reorder,
     )
     return {"items": [item.message() for item in moved], "qsize": _waiting(layer)}
 
 
 async def _queue_clear(layer: DeviceLayer, _: Mapping[str, Any]) -> Answer:
-    layer.queue.clear()
+    await run_in_threadpool(layer.queue.clear)
     return {}
 
 
@@ -257,31 +282,33 @@ async def _queue_clear(layer: DeviceLayer, _: Mapping[str, Any]) -> Answer:
 
 
 async def _queue_start(layer: DeviceLayer, _: Mapping[str, Any]) -> Answer:
-    layer.queue.start()
+    await run_in_threadpool(layer.queue.start)
     return {}
 
 
 async def _queue_stop(layer: DeviceLayer, _: Mapping[str, Any]) -> Answer:
-    layer.queue.request_stop(pending=True)
+    await run_in_threadpool(layer.queue.request_stop, pending=True)
     return {}
 
 
 async def _queue_stop_cancel(layer: DeviceLayer, _: Mapping[str, Any]) -> Answer:
-    layer.queue.request_stop(pending=False)
+    await run_in_threadpool(layer.queue.request_stop, pending=False)
     return {}
 
 
 async def _queue_autostart(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
-    layer.queue.set_autostart(enabled=parse(_AutostartBody, parameters).enable)
+    await run_in_threadpool(
+        layer.queue.set_autostart, enabled=parse(_AutostartBody, parameters).enable
+    )
     return {}
 
 
 async def _queue_mode_set(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
     asked = parse(_ModeBody, parameters).mode
     if asked == "default":
-        layer.queue.set_mode(**asdict(QueueMode()))
+        await run_in_threadpool(layer.queue.set_mode, **asdict(QueueMode()))
     else:
-        layer.queue.set_mode(**asked.model_dump(exclude_none=True))
+        await run_in_threadpool(layer.queue.set_mode, **asked.model_dump(exclude_none=True))
     return {}
 
 
@@ -311,19 +338,19 @@ async def _history_clear(layer: DeviceLayer, parameters: Mapping[str, Any]) -> A
         uids = [item.item_uid for item in history]
         return history[uids.index(body.item_uid) + 1 :] if body.item_uid in uids else history
 
-    layer.queue.clear_history(keep)
+    await run_in_threadpool(layer.queue.clear_history, keep)
     return {}
 
 
 # ---------------------------------------------------------------------- items
 
 
-def _item(body: ItemBody, item_uid: str | None = None) -> Item:
+def _item(body: ItemBody, *, item_uid: str | None = None, key: str | None = None) -> Item:
     if body.item_type not in ("plan", "instruction"):
         problem = f"only plans can be queued here, not {body.item_type!r}; uploaded code never runs"
         raise PlanRefusedError(body.name, (FieldError("item_type", problem),))
-    found = body.model_dump(exclude={"item_uid"})
-    return Item(**found) if item_uid is None else Item(**found, item_uid=item_uid)
+    item = Item(**body.model_dump(exclude={"item_uid"}), key=key)
+    return item if item_uid is None else replace(item, item_uid=item_uid)
 
 
 def _checked(

@@ -6,9 +6,10 @@ What the HTTP edge calls is here. Nothing here waits for the RunEngine.
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -34,6 +35,7 @@ from gently.core.items import QUEUE_STOP, Item
 from gently.core.lock import ControlLock
 from gently.core.preflight import preflight
 from gently.core.queue import PlanQueue
+from gently.core.queue_store import QueueStore
 from gently.core.runner import Runner
 from gently.core.stop import StopReport, stop_everything
 from gently.core.tasks import TaskList
@@ -81,14 +83,21 @@ class DeviceLayer:
             address = f"http://{settings.host}:{settings.port}"
             undo.enter_context(StoreLock(root, {"pid": os.getpid(), "address": address}))
             self.store = undo.enter_context(VolumeStore(root))
-            self.store.sweep()
+            swept = self.store.sweep()
             self.store.refresh()
             self.instrument = Instrument(
                 load_instrument_file(settings.config), open_sink=self._open_sink
             )
             undo.callback(self.instrument.close)
             self.catalogue = Catalogue(ALL_PLANS, self.instrument.devices)
-            self.queue = PlanQueue(self._announce)
+            queue_store = QueueStore(root / "queue.sqlite")
+            undo.callback(queue_store.close)
+            self.queue = PlanQueue(
+                self._announce,
+                queue_store,
+                goes_on=settings.queue_after_restart == "continue",
+                note=_unfinished(swept),
+            )
             self.runner = Runner(self.queue, self.prepare, self.events, self._run_metadata)
             undo.callback(self._end_the_plan)
             self._undo = undo.pop_all()
@@ -225,7 +234,7 @@ class DeviceLayer:
             yield FieldError(place, error.message[:200])
 
     def _open_sink(self, planned: PlannedVolume) -> FrameSink:
-        item = self.runner.item
+        item = self.queue.running
         spec = VolumeSpec(
             uid=new_volume_uid(),
             shape=planned.shape,
@@ -252,6 +261,11 @@ class DeviceLayer:
         self.instrument.core.latch()
         if not self.runner.close(_PLAN_END_S):
             LOGGER.error("the plan did not end; its volume is not published")
+
+
+def _unfinished(swept: Sequence[Path]) -> str:
+    names = ", ".join(path.name for path in swept)
+    return f"Unfinished, and removed: {names}." if names else "No volume was left unfinished."
 
 
 class _Sink:

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from uuid import uuid4
 
+from pydantic_core import from_json
+
+from gently.core.encoding import encoded
 from gently.core.lifecycle import ItemState
 
 __all__ = ["QUEUE_STOP", "Item", "ItemType", "Result"]
@@ -43,7 +46,10 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """A request for a plan, and how far it has come; or an instruction to the queue."""
+    """A request for a plan, and how far it has come; or an instruction to the queue.
+
+    ``key`` is the idempotency key of the request that it came with, if it came with one.
+    """
 
     name: str
     item_type: ItemType = "plan"
@@ -56,6 +62,7 @@ class Item:
     state: ItemState = ItemState.QUEUED
     time_start: float | None = None
     result: Result | None = None
+    key: str | None = None
 
     def message(self) -> dict[str, Any]:
         """Return it as Bluesky's queue server would send it."""
@@ -83,5 +90,18 @@ class Item:
     def again(self) -> "Item":
         """Return the same request as an item of its own, as yet untouched."""
         return replace(
-            self, item_uid=uuid4().hex, state=ItemState.QUEUED, time_start=None, result=None
+            self,
+            item_uid=uuid4().hex,
+            state=ItemState.QUEUED,
+            time_start=None,
+            result=None,
+            key=None,
         )
+
+    def asks_the_same(self, other: "Item") -> bool:
+        """Whether the requests are the same, whatever became of them."""
+        return [self._asked(), self.item_type] == [other._asked(), other.item_type]
+
+    def _asked(self) -> Any:
+        asked = (self.name, self.args, dict(self.kwargs), dict(self.meta))
+        return from_json(encoded(asked))

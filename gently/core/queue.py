@@ -5,19 +5,33 @@ and returns at once. Whatever changes a part of it renews that part's uid, by wh
 Bluesky's clients know that they have to read again.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 from uuid import uuid4
 
 from gently.core import transitions
 from gently.core.errors import ItemNotFoundError, WrongStateError
 from gently.core.items import Item, Result
 from gently.core.lifecycle import Step
-from gently.core.transitions import KEPT, Change, Place, QueueState
+from gently.core.queue_store import QueueStore, QueueStoreError
+from gently.core.transitions import Change, Place, QueueState
 
-__all__ = ["Item", "PlanQueue", "QueueSnapshot", "Result"]
+__all__ = ["AlreadySubmittedError", "Item", "PlanQueue", "QueueSnapshot", "Result"]
+
+LOGGER = logging.getLogger(__name__)
+
+
+class AlreadySubmittedError(WrongStateError):
+    """The request was made before, with the same key; has the items that it made then."""
+
+    def __init__(self, items: tuple[Item, ...]) -> None:
+        super().__init__("This request was submitted before.")
+        self.items = items
+
 
 Announce = Callable[[str, Item], None]
 
@@ -38,15 +52,38 @@ class PlanQueue:
     announce
         Called with ``"item.queued"``, ``"item.started"`` … and the item, in the order in
         which things happen. It must not call the queue.
+    store
+        Where the queue is kept; nothing is announced or returned that is not there yet.
+        None keeps it in memory.
+    goes_on
+        Whether a queue that ran when its process died goes on by itself; otherwise it waits.
+    note
+        What there is to say of an item that was interrupted.
+
+    Raises
+    ------
+    QueueStoreError
+        If the store cannot be read or written. A change that a client has asked for has then
+        not happened; one that ends or stops something has, and is written with the next.
     """
 
-    def __init__(self, announce: Announce) -> None:
+    def __init__(
+        self,
+        announce: Announce,
+        store: QueueStore | None = None,
+        *,
+        goes_on: bool = False,
+        note: str = "",
+    ) -> None:
         self._announce = announce
+        self._store = store or QueueStore()
         self._changed = threading.Condition()
-        self._state = QueueState()
+        self._state = self._saved = self._store.load()
         self._taken = True
         self._closed = False
         self._queue_uid = self._history_uid = uuid4().hex
+        with self._changed:
+            self._wake(note, goes_on=goes_on)
 
     def snapshot(self) -> QueueSnapshot:
         """Return everything as it is now."""
@@ -69,10 +106,16 @@ class PlanQueue:
         for item in (*state.waiting, *running, *reversed(state.history), *state.aside):
             if item.item_uid == item_uid:
                 return item
+        if (found := self._store.find(item_uid)) is not None:
+            return found
         raise ItemNotFoundError(
-            f"there is no item {item_uid!r}: it was never submitted here, or is older than the "
-            f"last {KEPT} that have ended"
+            f"there is no item {item_uid!r}: it was never submitted here, or was cleared from "
+            "the history"
         )
+
+    def search(self, **page: Any) -> list[tuple[int, Item]]:
+        """Return a page of the whole history; see `QueueStore.history`."""
+        return self._store.history(**page)
 
     # ------------------------------------------------------------------ clients
 
@@ -83,6 +126,7 @@ class PlanQueue:
     def add_batch(self, items: Sequence[Item], place: Place) -> int:
         """Put items side by side where `place` says; return how many waited for a moment."""
         with self._changed:
+            self._refuse_what_is_known(items)
             change = transitions.add(self._state, items, place)
             self._commit(change)
             return len(change.state.waiting)
@@ -141,7 +185,7 @@ class PlanQueue:
     def set_autostart(self, *, enabled: bool) -> None:
         """Let items begin by themselves whenever nothing runs, until something goes wrong."""
         with self._changed:
-            self._commit(Change(replace(self._state, autostart=enabled)))
+            self._commit(Change(replace(self._state, autostart=enabled)), is_asked=enabled)
 
     def execute(self, item: Item) -> int:
         """Run one item now, past the ones that wait, and stop after it.
@@ -152,6 +196,7 @@ class PlanQueue:
             If something is running.
         """
         with self._changed:
+            self._refuse_what_is_known([item])
             self._refuse_if_closed()
             self._commit(transitions.execute(self._state, item, time.time()))
             return len(self._state.waiting)
@@ -177,7 +222,8 @@ class PlanQueue:
             If the queue is not running.
         """
         with self._changed:
-            self._commit(transitions.request_stop(self._state, pending=pending))
+            change = transitions.request_stop(self._state, pending=pending)
+            self._commit(change, is_asked=False)
 
     def close(self) -> None:
         """Begin nothing more, and let `take` return None once there is nothing to take."""
@@ -199,13 +245,13 @@ class PlanQueue:
     def step(self, step: Step) -> None:
         """Say that the running item was paused or resumed."""
         with self._changed:
-            self._commit(transitions.step(self._state, step))
+            self._commit(transitions.step(self._state, step), is_asked=False)
 
     def end(self, step: Step, result: Result) -> None:
         """Say what became of the running item, and decide what is next."""
         with self._changed:
             state = replace(self._state, stop_pending=True) if self._closed else self._state
-            self._commit(transitions.end(state, step, result, time.time()))
+            self._commit(transitions.end(state, step, result, time.time()), is_asked=False)
 
     def wait_until_ended(self, item_uid: str, timeout_s: float) -> bool:
         """Wait until this item does not run any more; False if it still does."""
@@ -214,11 +260,29 @@ class PlanQueue:
                 lambda: self.running is None or self.running.item_uid != item_uid, timeout_s
             )
 
-    def _commit(self, change: Change) -> None:
-        """Let a change become true, and say so."""
+    def _wake(self, note: str, *, goes_on: bool) -> None:
+        ran, now = self._state.running, time.time()
+        result = Result(
+            exit_status=str(Step.INTERRUPT),
+            time_start=ran.time_start or now if ran else now,
+            time_stop=now,
+            msg=f"The device layer ended while this ran, and found so when it was started. {note}",
+        )
+        self._commit(transitions.wake(self._state, result, now, goes_on=goes_on))
+
+    def _commit(self, change: Change, *, is_asked: bool = True) -> None:
+        """Let a change become true, and say so; not, if it was asked for and cannot be kept."""
         if not self._closed:
             now = time.time()
             change = change.then(lambda state: transitions.settle(state, now))
+        try:
+            if change.state != self._saved:
+                self._store.save(self._saved, change.state)
+            self._saved = change.state
+        except QueueStoreError:
+            if is_asked:
+                raise
+            LOGGER.exception("what has just happened is not on disk yet")
         before, self._state = self._state, change.state
         now_running, ran = change.state.running, before.running
         if now_running and (ran is None or ran.item_uid != now_running.item_uid):
@@ -230,6 +294,19 @@ class PlanQueue:
         for kind, item in change.said:
             self._announce(kind, item)
         self._changed.notify_all()
+
+    def _refuse_what_is_known(self, items: Sequence[Item]) -> None:
+        """Raise `AlreadySubmittedError` if these were asked for before, with the same keys."""
+        known = [self._store.with_key(item.key) for item in items if item.key is not None]
+        found = [item for item in known if item is not None]
+        if not found:
+            return
+        if len(found) < len(items) or not all(map(Item.asks_the_same, found, items)):
+            raise WrongStateError(
+                f"The idempotency key of {items[0].name} was used for another request before; "
+                "take a new one for each."
+            )
+        raise AlreadySubmittedError(tuple(found))
 
     def _refuse_if_closed(self) -> None:
         if self._closed:

@@ -181,6 +181,34 @@ def settle(state: QueueState, now: float) -> Change:
     return Change(state)
 
 
+def wake(state: QueueState, result: Result, now: float, *, goes_on: bool) -> Change:
+    """Go on after the process has ended under the queue, or wait for somebody to start it.
+
+    Whatever was running is interrupted. If the queue waits, it is put back as after a
+    failure; if it goes on, it does so with the next one, lest it die of the same item again.
+    """
+    change = Change(replace(state, stop_pending=False))
+    if state.running is not None:
+        interrupted = replace(_stepped(state.running, Step.INTERRUPT), result=result)
+        comes_back = state.mode == "queue" and not goes_on
+        front = (interrupted.again(),) if comes_back else ()
+        change = Change(
+            replace(
+                change.state,
+                running=None,
+                history=(*state.history, interrupted)[-KEPT:],
+                waiting=(*front, *state.waiting),
+            ),
+            (
+                (f"item.{Step.INTERRUPT}", interrupted),
+                *(("item.queued", item) for item in front),
+            ),
+        )
+    if goes_on and state.mode == "queue":
+        return change.then(lambda state: _go_on(state, now))
+    return change.then(lambda state: _rest(state, autostart=state.autostart and goes_on))
+
+
 def present(state: QueueState) -> Item:
     """Return the item that runs; raises `WrongStateError`."""
     if state.running is None:
