@@ -50,7 +50,7 @@ def _serve(settings: DeviceLayerSettings) -> None:
     with bind(settings.host, settings.port) as listener, DeviceLayer(settings) as layer:
         app = create_app(layer, ready=lambda: print(_banner(layer), flush=True))  # noqa: T201
         try:
-            ApiServer(app, layer.events).run(sockets=[listener])
+            ApiServer(app, layer.events, layer.console.lines).run(sockets=[listener])
         finally:
             _on_end_signals(signal.SIG_IGN)  # the microscope is put away, whatever comes
 
@@ -113,6 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", metavar="H", help="loopback address (default: 127.0.0.1)")
     parser.add_argument("--port", metavar="N", type=int, help="port to listen on (default: 60610)")
+    parser.add_argument(
+        "--queue-after-restart",
+        choices=("wait", "continue"),
+        help="what a queue that ran when the device layer died does then (default: wait)",
+    )
     return parser
 
 

@@ -6,7 +6,7 @@ They are read once, by the two scripts, and handed in.
 import ipaddress
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, AnyHttpUrl, Field, ValidationError
@@ -86,12 +86,16 @@ class DeviceLayerSettings(_Settings):
     host, port
         Where HTTP is offered; a loopback address, because there are no keys yet: from another
         machine come through a tunnel.
+    queue_after_restart
+        Whether a queue that ran when the device layer died waits for somebody to start it,
+        or goes on with the next item.
     """
 
     config: str = "twin"
     storage: Path = Path("gently-data")
     host: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1"
     port: Port = 60610
+    queue_after_restart: Literal["wait", "continue"] = "wait"
 
 
 class CopilotSettings(_Settings):

@@ -19,8 +19,9 @@ def demo_layer(storage: Path) -> Iterator[DeviceLayer]:
 
 def put_back(layer: DeviceLayer) -> None:
     """Leave a device layer as the next test wants to find it."""
-    layer.queue.clear()
     assert layer.stop("the test is over").success
+    layer.queue.set_mode(loop=False, ignore_failures=False)
+    layer.queue.clear()
     layer.queue.clear_history()
 
 

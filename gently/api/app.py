@@ -14,6 +14,7 @@ from gently.api.dialect import dialect_routes
 from gently.api.extensions import extension_routes
 from gently.api.guard import LoopbackOnly
 from gently.api.messages import BodyError, BodyTooLargeError, Json, RequestRefusedError
+from gently.api.sockets import socket_routes
 from gently.core.device_layer import DeviceLayer
 from gently.core.errors import DeviceNotFoundError, GentlyError, ItemNotFoundError, WrongStateError
 from storage import (
@@ -66,7 +67,7 @@ def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) 
         yield {"layer": layer}
 
     return Starlette(
-        routes=[*dialect_routes(), *extension_routes()],
+        routes=[*dialect_routes(), *extension_routes(), *socket_routes()],
         exception_handlers={
             HTTPException: _http_error,
             Exception: _unexpected,

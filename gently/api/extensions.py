@@ -15,6 +15,7 @@ from gently.api.messages import Json, parse, read_parameters
 from gently.core.device_layer import DeviceLayer
 from gently.core.errors import GentlyError
 from gently.core.events import Event
+from gently.core.lifecycle import ItemState
 
 __all__ = ["extension_routes"]
 
@@ -23,6 +24,15 @@ class _ListQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     limit: Annotated[int, Field(ge=1, le=10_000)] = 100
+
+
+class _HistoryQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: Annotated[int, Field(ge=1, le=1_000)] = 100
+    before: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    state: ItemState | None = None
+    search: Annotated[str, Field(max_length=200)] = ""
 
 
 class _EventsQuery(BaseModel):
@@ -46,6 +56,7 @@ def extension_routes() -> list[Route]:
         Route("/api/runs", _runs, methods=["GET"]),
         Route("/api/runs/{run_uid}/documents", _documents, methods=["GET"]),
         Route("/api/devices/{name}/read", _read_device, methods=["GET"]),
+        Route("/api/history", _history, methods=["GET"]),
         Route("/api/items/{item_uid}", _read_item, methods=["GET"]),
         Route("/api/settings", _settings, methods=["GET"]),
         Route("/api/stop", _stop, methods=["POST"]),
@@ -95,6 +106,17 @@ async def _read_item(request: Request) -> Json:
             "state": item.state,
             "progress": layer.runner.progress if item.state in ("running", "paused") else None,
             "result": item.result.message() if item.result else None,
+        }
+    )
+
+
+async def _history(request: Request) -> Json:
+    query = parse(_HistoryQuery, await read_parameters(request))
+    page = await run_in_threadpool(_layer(request).queue.search, **query.model_dump())
+    return Json(
+        {
+            "items": [item.message() for _, item in page],
+            "next": page[-1][0] if len(page) == query.limit else None,
         }
     )
 

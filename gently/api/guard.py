@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from gently.api.messages import Json
 
@@ -24,7 +25,7 @@ class LoopbackOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] == "http":
+        if scope["type"] in ("http", "websocket"):
             headers = Headers(scope=scope)
             for name, url in (
                 ("Host", f"//{headers.get('host', '')}"),
@@ -32,7 +33,10 @@ class LoopbackOnly:
             ):
                 if _hostname(url) not in _NAMES:
                     detail = f"{name} is not this machine: the microscope takes no foreign requests"
-                    await Json({"detail": detail}, 403)(scope, receive, send)
+                    if scope["type"] == "websocket":
+                        await WebSocketClose(4403, detail)(scope, receive, send)
+                    else:
+                        await Json({"detail": detail}, 403)(scope, receive, send)
                     return
         await self._app(scope, receive, send)
 

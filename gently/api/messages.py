@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gently.core.encoding import encoded
 from gently.core.errors import FieldError, GentlyError, field_errors
 
 __all__ = [
@@ -46,17 +47,18 @@ class Json(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        """Encode plain values, and numpy's, paths and the like as what they stand for."""
-        return to_json(content, inf_nan_mode="null", fallback=_plain)
+        """Encode; see `encoded`."""
+        return encoded(content)
 
 
 class ItemBody(BaseModel):
-    """A plan as Bluesky's clients send it."""
+    """A plan or an instruction as Bluesky's clients send it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     item_type: str = "plan"
     name: str
+    item_uid: str | None = None
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = Field(default_factory=dict)
     meta: dict[str, Any] = Field(default_factory=dict)
@@ -96,7 +98,3 @@ def parse(model: type[M], parameters: Mapping[str, Any]) -> M:
         return model.model_validate(parameters)
     except ValidationError as error:
         raise RequestRefusedError(field_errors(error, model.model_fields)) from error
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else str(value)

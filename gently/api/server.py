@@ -38,20 +38,22 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class ApiServer(uvicorn.Server):
-    """Serves the application; its end also ends the event streams, which never end themselves."""
+    """Serves the application; its end also ends the streams, which never end themselves."""
 
-    def __init__(self, app: Starlette, events: EventLog) -> None:
+    def __init__(self, app: Starlette, *streams: EventLog) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 log_config=None,
                 access_log=False,
+                ws="websockets-sansio",
                 timeout_graceful_shutdown=_LAST_REQUESTS_S,
             )
         )
-        self._events = events
+        self._streams = streams
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the event streams, then everything else."""
-        self._events.close()
+        """Close the streams, then everything else."""
+        for stream in self._streams:
+            stream.close()
         await super().shutdown(sockets)

@@ -6,9 +6,10 @@ What the HTTP edge calls is here. Nothing here waits for the RunEngine.
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -27,12 +28,18 @@ from devices import (
 )
 from gently import __version__
 from gently.core.catalogue import BoundPlan, Catalogue
+from gently.core.console import Console
 from gently.core.errors import DeviceNotFoundError, FieldError, PlanRefusedError
 from gently.core.events import EventLog
+from gently.core.items import QUEUE_STOP, Item
+from gently.core.lock import ControlLock
 from gently.core.preflight import preflight
-from gently.core.queue import Item, PlanQueue
+from gently.core.queue import PlanQueue
+from gently.core.queue_store import QueueStore
 from gently.core.runner import Runner
 from gently.core.stop import StopReport, stop_everything
+from gently.core.tasks import TaskList
+from gently.core.transitions import Place
 from gently.settings import DeviceLayerSettings
 from plans import ALL_PLANS
 from storage import (
@@ -75,19 +82,30 @@ class DeviceLayer:
         # Plans and devices do not change while the process lives; clients cache them by this.
         self.catalogue_uid = uuid4().hex
         self.events = EventLog()
+        self.lock = ControlLock(lambda info: self.events.publish("lock", lock_info=info))
+        self.tasks = TaskList()
+        self.console = Console()
         with ExitStack() as undo:
+            undo.enter_context(self.console.attached())
             root = settings.storage.expanduser().resolve()
             address = f"http://{settings.host}:{settings.port}"
             undo.enter_context(StoreLock(root, {"pid": os.getpid(), "address": address}))
             self.store = undo.enter_context(VolumeStore(root))
-            self.store.sweep()
+            swept = self.store.sweep()
             self.store.refresh()
             self.instrument = Instrument(
                 load_instrument_file(settings.config), open_sink=self._open_sink
             )
             undo.callback(self.instrument.close)
             self.catalogue = Catalogue(ALL_PLANS, self.instrument.devices)
-            self.queue = PlanQueue(self._announce)
+            queue_store = QueueStore(root / "queue.sqlite")
+            undo.callback(queue_store.close)
+            self.queue = PlanQueue(
+                self._announce,
+                queue_store,
+                goes_on=settings.queue_after_restart == "continue",
+                note=_unfinished(swept),
+            )
             self.documents = DocumentStore(root)
             keeper = undo.enter_context(self.documents.writer())
             self.runner = Runner(self.queue, self.prepare, self.events, self._run_metadata, keeper)
@@ -125,13 +143,29 @@ class DeviceLayer:
         preflight(plan, self.store)
         return plan
 
-    def add(self, item: Item, place: Callable[[list[str]], int]) -> int:
+    def check(self, item: Item) -> None:
+        """Raise `PlanRefusedError` unless an item can be queued."""
+        if item.item_type == "plan":
+            self.prepare(item)
+        elif item.name != QUEUE_STOP:
+            problem = f"the only instruction is {QUEUE_STOP!r}"
+            raise PlanRefusedError(item.name, (FieldError("name", problem),))
+
+    def add(self, item: Item, place: Place) -> int:
         """Queue an item that would run; raises `PlanRefusedError`."""
-        self.prepare(item)
+        self.check(item)
         return self.queue.add(item, place)
+
+    def update(self, item_uid: str, item: Item) -> int:
+        """Put an item that would run in the place of one that waits."""
+        self.check(item)
+        return self.queue.update(item_uid, item)
 
     def execute(self, item: Item) -> int:
         """Run an item now; raises `PlanRefusedError`, or `WrongStateError` if busy."""
+        if item.item_type != "plan":
+            problem = "only plans can be executed; an instruction is for the queue"
+            raise PlanRefusedError(item.name, (FieldError("item_type", problem),))
         self.prepare(item)
         return self.queue.execute(item)
 
@@ -177,6 +211,7 @@ class DeviceLayer:
     # ------------------------------------------------------------------ introductions
 
     def _announce(self, kind: str, item: Item) -> None:
+        LOGGER.info("%s: %s %s", kind, item.name, item.item_uid)
         self.events.publish(
             kind, item_uid=item.item_uid, state=str(item.state), item=item.message()
         )
@@ -209,7 +244,7 @@ class DeviceLayer:
             yield FieldError(place, error.message[:200])
 
     def _open_sink(self, planned: PlannedVolume) -> FrameSink:
-        item = self.runner.item
+        item = self.queue.running
         spec = VolumeSpec(
             uid=new_volume_uid(),
             shape=planned.shape,
@@ -244,6 +279,11 @@ class DeviceLayer:
         self.instrument.core.latch()
         if not self.runner.close(_PLAN_END_S):
             LOGGER.error("the plan did not end; its volume is not published")
+
+
+def _unfinished(swept: Sequence[Path]) -> str:
+    names = ", ".join(path.name for path in swept)
+    return f"Unfinished, and removed: {names}." if names else "No volume was left unfinished."
 
 
 class _Sink:

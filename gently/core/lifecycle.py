@@ -19,6 +19,7 @@ class ItemState(StrEnum):
     STOPPED = "stopped"
     HALTED = "halted"
     CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
 
 
 class Step(StrEnum):
@@ -33,6 +34,7 @@ class Step(StrEnum):
     STOP = "stopped"
     HALT = "halted"
     CANCEL = "cancelled"
+    INTERRUPT = "interrupted"
 
 
 _ENDS = {
@@ -41,10 +43,12 @@ _ENDS = {
     Step.ABORT: ItemState.ABORTED,
     Step.STOP: ItemState.STOPPED,
     Step.HALT: ItemState.HALTED,
+    Step.INTERRUPT: ItemState.INTERRUPTED,
 }
 
 # An item that waits is cancelled by being removed; one that has begun ends by what became of
 # it. A paused item is resumed before it can complete, but it can fail while it is put away.
+# Interrupted is what the process has died under.
 _TABLE: dict[ItemState, dict[Step, ItemState]] = {
     ItemState.QUEUED: {Step.START: ItemState.RUNNING, Step.CANCEL: ItemState.CANCELLED},
     ItemState.RUNNING: {Step.PAUSE: ItemState.PAUSED, **_ENDS},

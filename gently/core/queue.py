@@ -5,103 +5,41 @@ and returns at once. Whatever changes a part of it renews that part's uid, by wh
 Bluesky's clients know that they have to read again.
 """
 
+import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 from uuid import uuid4
 
+from gently.core import transitions
 from gently.core.errors import ItemNotFoundError, WrongStateError
-from gently.core.lifecycle import ItemState, Step, next_state
+from gently.core.items import Item, Result
+from gently.core.lifecycle import Step
+from gently.core.queue_store import QueueStore, QueueStoreError
+from gently.core.transitions import Change, Place, QueueState
 
-__all__ = ["Item", "Mode", "PlanQueue", "QueueSnapshot", "Result"]
+__all__ = ["AlreadySubmittedError", "Item", "PlanQueue", "QueueSnapshot", "Result"]
 
-Mode = Literal["idle", "one", "queue"]
-"""What is being carried out: nothing, one item that was asked for directly, or the queue."""
-
-Announce = Callable[[str, "Item"], None]
-
-_HISTORY = 1_000
-"""How many ended items are remembered; what they made is found by the volumes' own uids."""
+LOGGER = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Result:
-    """What became of an item, in the words of Bluesky's queue server, and more."""
+class AlreadySubmittedError(WrongStateError):
+    """The request was made before, with the same key; has the items that it made then."""
 
-    exit_status: str
-    time_start: float
-    time_stop: float
-    run_uids: tuple[str, ...] = ()
-    scan_ids: tuple[int, ...] = ()
-    msg: str = ""
-    traceback: str = ""
-    return_value: Any = None
+    def __init__(self, items: tuple[Item, ...]) -> None:
+        super().__init__("This request was submitted before.")
+        self.items = items
 
-    def message(self) -> dict[str, Any]:
-        """Return it as it is sent."""
-        return {
-            "exit_status": self.exit_status,
-            "run_uids": list(self.run_uids),
-            "scan_ids": list(self.scan_ids),
-            "time_start": self.time_start,
-            "time_stop": self.time_stop,
-            "msg": self.msg,
-            "traceback": self.traceback,
-            "return_value": self.return_value,
-        }
+
+Announce = Callable[[str, Item], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
-    """A request for a plan, and how far it has come."""
+class QueueSnapshot(QueueState):
+    """The queue at one moment, with the uids of its parts."""
 
-    name: str
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    meta: Mapping[str, Any] = field(default_factory=dict)
-    user: str = "operator"
-    user_group: str = "primary"
-    item_uid: str = field(default_factory=lambda: uuid4().hex)
-    state: ItemState = ItemState.QUEUED
-    time_start: float | None = None
-    result: Result | None = None
-
-    def message(self) -> dict[str, Any]:
-        """Return it as Bluesky's queue server would send it."""
-        found = self.request()
-        if self.result is not None:
-            found["result"] = self.result.message()
-        return found
-
-    def request(self) -> dict[str, Any]:
-        """Return what was asked for, without what became of it."""
-        found: dict[str, Any] = {
-            "item_type": "plan",
-            "name": self.name,
-            "args": list(self.args),
-            "kwargs": dict(self.kwargs),
-            "meta": dict(self.meta),
-            "user": self.user,
-            "user_group": self.user_group,
-            "item_uid": self.item_uid,
-        }
-        if self.time_start is not None:
-            found["properties"] = {"time_start": self.time_start}
-        return found
-
-
-@dataclass(frozen=True)
-class QueueSnapshot:
-    """The queue at one moment."""
-
-    waiting: tuple[Item, ...]
-    running: Item | None
-    history: tuple[Item, ...]
-    mode: Mode
-    stop_pending: bool
     plan_queue_uid: str
     plan_history_uid: str
 
@@ -114,89 +52,140 @@ class PlanQueue:
     announce
         Called with ``"item.queued"``, ``"item.started"`` … and the item, in the order in
         which things happen. It must not call the queue.
+    store
+        Where the queue is kept; nothing is announced or returned that is not there yet.
+        None keeps it in memory.
+    goes_on
+        Whether a queue that ran when its process died goes on by itself; otherwise it waits.
+    note
+        What there is to say of an item that was interrupted.
+
+    Raises
+    ------
+    QueueStoreError
+        If the store cannot be read or written. A change that a client has asked for has then
+        not happened; one that ends or stops something has, and is written with the next.
     """
 
-    def __init__(self, announce: Announce) -> None:
+    def __init__(
+        self,
+        announce: Announce,
+        store: QueueStore | None = None,
+        *,
+        goes_on: bool = False,
+        note: str = "",
+    ) -> None:
         self._announce = announce
+        self._store = store or QueueStore()
         self._changed = threading.Condition()
-        self._waiting: deque[Item] = deque()
-        self._running: Item | None = None
+        self._state = self._saved = self._store.load()
         self._taken = True
-        self._history: deque[Item] = deque(maxlen=_HISTORY)
-        self._cancelled: deque[Item] = deque(maxlen=_HISTORY)
-        self._mode: Mode = "idle"
-        self._stop_pending = False
         self._closed = False
         self._queue_uid = self._history_uid = uuid4().hex
+        with self._changed:
+            self._wake(note, goes_on=goes_on)
 
     def snapshot(self) -> QueueSnapshot:
         """Return everything as it is now."""
         with self._changed:
             return QueueSnapshot(
-                tuple(self._waiting),
-                self._running,
-                tuple(self._history),
-                self._mode,
-                self._stop_pending,
-                self._queue_uid,
-                self._history_uid,
+                **{part.name: getattr(self._state, part.name) for part in fields(QueueState)},
+                plan_queue_uid=self._queue_uid,
+                plan_history_uid=self._history_uid,
             )
 
     @property
     def running(self) -> Item | None:
         """The item that runs, from the moment that this was decided; None if none does."""
-        with self._changed:
-            return self._running
+        return self._state.running
 
     def find(self, item_uid: str) -> Item:
         """Return an item, wherever it is."""
-        with self._changed:
-            running = [self._running] if self._running else []
-            here = [*self._waiting, *running, *self._history, *self._cancelled]
-        for item in here:
+        state = self._state
+        running = [state.running] if state.running else []
+        for item in (*state.waiting, *running, *reversed(state.history), *state.aside):
             if item.item_uid == item_uid:
                 return item
+        if (found := self._store.find(item_uid)) is not None:
+            return found
         raise ItemNotFoundError(
-            f"there is no item {item_uid!r}: it was never submitted here, or is older than the "
-            f"last {_HISTORY} that have ended"
+            f"there is no item {item_uid!r}: it was never submitted here, or was cleared from "
+            "the history"
         )
+
+    def search(self, **page: Any) -> list[tuple[int, Item]]:
+        """Return a page of the whole history; see `QueueStore.history`."""
+        return self._store.history(**page)
 
     # ------------------------------------------------------------------ clients
 
-    def add(self, item: Item, place: Callable[[list[str]], int]) -> int:
+    def add(self, item: Item, place: Place) -> int:
         """Put an item where `place` says, given the uids that wait; return how many wait."""
+        return self.add_batch([item], place)
+
+    def add_batch(self, items: Sequence[Item], place: Place) -> int:
+        """Put items side by side where `place` says; return how many waited for a moment."""
         with self._changed:
-            self._waiting.insert(place([other.item_uid for other in self._waiting]), item)
-            self._renew_queue()
-            self._announce("item.queued", item)
-            return len(self._waiting)
+            self._refuse_what_is_known(items)
+            change = transitions.add(self._state, items, place)
+            self._commit(change)
+            return len(change.state.waiting)
 
     def remove(self, item_uid: str) -> Item:
         """Take a waiting item out; it becomes cancelled."""
+        return self.remove_batch([item_uid])[0]
+
+    def remove_batch(self, uids: Sequence[str], *, ignore_missing: bool = False) -> list[Item]:
+        """Take waiting items out, all or none; `ignore_missing` skips those that do not wait."""
         with self._changed:
-            for item in self._waiting:
-                if item.item_uid == item_uid:
-                    self._waiting.remove(item)
-                    cancelled = _stepped(item, Step.CANCEL)
-                    self._cancelled.append(cancelled)
-                    self._renew_queue()
-                    self._announce("item.cancelled", cancelled)
-                    return cancelled
-        raise ItemNotFoundError(f"no waiting item has the uid {item_uid!r}")
+            if ignore_missing:
+                here = set(self._state.uids())
+                uids = [uid for uid in dict.fromkeys(uids) if uid in here]
+            change = transitions.remove(self._state, uids)
+            self._commit(change)
+            return [item for _, item in change.said]
+
+    def update(self, item_uid: str, item: Item) -> int:
+        """Put another item in the place of one that waits; return how many wait."""
+        with self._changed:
+            self._commit(transitions.update(self._state, item_uid, item))
+            return len(self._state.waiting)
+
+    def move(self, uids: Sequence[str], place: Place, *, reorder: bool = False) -> list[Item]:
+        """Move waiting items, side by side, to where `place` says among the others.
+
+        With `reorder` they keep their present order, otherwise they take that of `uids`.
+        """
+        with self._changed:
+            indices = self._state.indices(uids)
+            moved = [
+                self._state.waiting[index] for index in (sorted(indices) if reorder else indices)
+            ]
+            self._commit(transitions.move(self._state, [item.item_uid for item in moved], place))
+            return moved
 
     def clear(self) -> None:
         """Take every waiting item out."""
-        for item in self.snapshot().waiting:
-            try:
-                self.remove(item.item_uid)
-            except ItemNotFoundError:
-                continue  # it has begun, or somebody else removed it
-
-    def clear_history(self) -> None:
-        """Forget what has ended."""
         with self._changed:
-            self._history.clear()
-            self._history_uid = uuid4().hex
+            self._commit(transitions.remove(self._state, self._state.uids()))
+
+    def clear_history(
+        self, keep: Callable[[tuple[Item, ...]], tuple[Item, ...]] = lambda _: ()
+    ) -> None:
+        """Forget what has ended, but for what `keep` returns of it."""
+        with self._changed:
+            self._commit(Change(replace(self._state, history=keep(self._state.history))))
+
+    def set_mode(self, **changes: bool) -> None:
+        """Set fields of the `QueueMode`; holds from the end of the present item on."""
+        with self._changed:
+            mode = replace(self._state.plan_queue_mode, **changes)
+            self._commit(Change(replace(self._state, plan_queue_mode=mode)))
+
+    def set_autostart(self, *, enabled: bool) -> None:
+        """Let items begin by themselves whenever nothing runs, until something goes wrong."""
+        with self._changed:
+            self._commit(Change(replace(self._state, autostart=enabled)), is_asked=enabled)
 
     def execute(self, item: Item) -> int:
         """Run one item now, past the ones that wait, and stop after it.
@@ -207,11 +196,10 @@ class PlanQueue:
             If something is running.
         """
         with self._changed:
-            self._refuse_unless_idle()
-            self._mode = "one"
-            self._announce("item.queued", item)
-            self._begin(item)
-            return len(self._waiting)
+            self._refuse_what_is_known([item])
+            self._refuse_if_closed()
+            self._commit(transitions.execute(self._state, item, time.time()))
+            return len(self._state.waiting)
 
     def start(self) -> None:
         """Run the waiting items one after another.
@@ -222,11 +210,8 @@ class PlanQueue:
             If something is running, or nothing waits.
         """
         with self._changed:
-            self._refuse_unless_idle()
-            if not self._waiting:
-                raise WrongStateError("The queue is empty: add an item first.")
-            self._mode = "queue"
-            self._begin(self._waiting.popleft())
+            self._refuse_if_closed()
+            self._commit(transitions.start(self._state, time.time()))
 
     def request_stop(self, *, pending: bool) -> None:
         """Stop the queue after the item that runs, or take that back.
@@ -237,9 +222,8 @@ class PlanQueue:
             If the queue is not running.
         """
         with self._changed:
-            if pending and self._mode == "idle":
-                raise WrongStateError("The queue is not running, so there is nothing to stop.")
-            self._stop_pending = pending
+            change = transitions.request_stop(self._state, pending=pending)
+            self._commit(change, is_asked=False)
 
     def close(self) -> None:
         """Begin nothing more, and let `take` return None once there is nothing to take."""
@@ -256,67 +240,74 @@ class PlanQueue:
             if self._taken:
                 return None
             self._taken = True
-            return self._running
+            return self._state.running
 
     def step(self, step: Step) -> None:
         """Say that the running item was paused or resumed."""
         with self._changed:
-            self._running = _stepped(self._present(), step)
-            self._renew_queue()
-            self._announce(f"item.{step}", self._running)
+            self._commit(transitions.step(self._state, step), is_asked=False)
 
     def end(self, step: Step, result: Result) -> None:
         """Say what became of the running item, and decide what is next."""
         with self._changed:
-            ended = replace(_stepped(self._present(), step), result=result)
-            self._running = None
-            self._history.append(ended)
-            self._history_uid = uuid4().hex
-            self._announce(f"item.{step}", ended)
-            goes_on = self._mode == "queue" and step is Step.COMPLETE and not self._stop_pending
-            if goes_on and self._waiting and not self._closed:
-                self._begin(self._waiting.popleft())
-            else:
-                self._mode = "idle"
-                self._stop_pending = False
-                self._renew_queue()
-                self._changed.notify_all()
+            state = replace(self._state, stop_pending=True) if self._closed else self._state
+            self._commit(transitions.end(state, step, result, time.time()), is_asked=False)
 
     def wait_until_ended(self, item_uid: str, timeout_s: float) -> bool:
         """Wait until this item does not run any more; False if it still does."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: self._running is None or self._running.item_uid != item_uid, timeout_s
+                lambda: self.running is None or self.running.item_uid != item_uid, timeout_s
             )
 
-    def _begin(self, item: Item) -> None:
-        """Let an item run.
+    def _wake(self, note: str, *, goes_on: bool) -> None:
+        ran, now = self._state.running, time.time()
+        result = Result(
+            exit_status=str(Step.INTERRUPT),
+            time_start=ran.time_start or now if ran else now,
+            time_stop=now,
+            msg=f"The device layer ended while this ran, and found so when it was started. {note}",
+        )
+        self._commit(transitions.wake(self._state, result, now, goes_on=goes_on))
 
-        Decided where the item is chosen and not where the runner takes it: in between there
-        would be a moment in which a stop finds nothing to stop.
-        """
-        self._running = replace(_stepped(item, Step.START), time_start=time.time())
-        self._taken = False
-        self._renew_queue()
-        self._announce("item.started", self._running)
+    def _commit(self, change: Change, *, is_asked: bool = True) -> None:
+        """Let a change become true, and say so; not, if it was asked for and cannot be kept."""
+        if not self._closed:
+            now = time.time()
+            change = change.then(lambda state: transitions.settle(state, now))
+        try:
+            if change.state != self._saved:
+                self._store.save(self._saved, change.state)
+            self._saved = change.state
+        except QueueStoreError:
+            if is_asked:
+                raise
+            LOGGER.exception("what has just happened is not on disk yet")
+        before, self._state = self._state, change.state
+        now_running, ran = change.state.running, before.running
+        if now_running and (ran is None or ran.item_uid != now_running.item_uid):
+            self._taken = False
+        if (before.waiting, ran) != (change.state.waiting, now_running):
+            self._queue_uid = uuid4().hex
+        if before.history != change.state.history:
+            self._history_uid = uuid4().hex
+        for kind, item in change.said:
+            self._announce(kind, item)
         self._changed.notify_all()
 
-    def _present(self) -> Item:
-        if self._running is None:
-            raise WrongStateError("nothing is running")
-        return self._running
+    def _refuse_what_is_known(self, items: Sequence[Item]) -> None:
+        """Raise `AlreadySubmittedError` if these were asked for before, with the same keys."""
+        known = [self._store.with_key(item.key) for item in items if item.key is not None]
+        found = [item for item in known if item is not None]
+        if not found:
+            return
+        if len(found) < len(items) or not all(map(Item.asks_the_same, found, items)):
+            raise WrongStateError(
+                f"The idempotency key of {items[0].name} was used for another request before; "
+                "take a new one for each."
+            )
+        raise AlreadySubmittedError(tuple(found))
 
-    def _refuse_unless_idle(self) -> None:
+    def _refuse_if_closed(self) -> None:
         if self._closed:
             raise WrongStateError("The device layer is shutting down; nothing begins any more.")
-        if self._running is not None:
-            raise WrongStateError(
-                f"The microscope is busy with {self._running.name}: wait for it, or stop it."
-            )
-
-    def _renew_queue(self) -> None:
-        self._queue_uid = uuid4().hex
-
-
-def _stepped(item: Item, step: Step) -> Item:
-    return replace(item, state=next_state(item.state, step))

@@ -239,8 +239,8 @@ class Runner:
         with self._orders:
             if self._wanted in _ENDINGS:
                 return
-            self._wanted, self._is_paused = None, True
             self._queue.step(Step.PAUSE)
+            self._wanted, self._is_paused = None, True  # it is known to be by then
             self._orders.wait_for(lambda: not self._is_paused)
 
     def _call_back_interrupters(self) -> None:

@@ -123,6 +123,7 @@ def _stop(device: HardwareDevice) -> None:
 
 def _end_the_plan(runner: Runner, queue: PlanQueue, reason: str) -> Item | None:
     """Return the item that was told to end."""
+    queue.set_autostart(enabled=False)
     with suppress(WrongStateError):  # the queue is not running
         queue.request_stop(pending=True)
     item = queue.running  # read after that: no other item follows it

@@ -20,9 +20,10 @@ ItemPhase = Literal[
     "stopped",
     "halted",
     "cancelled",
+    "interrupted",
 ]
 FINISHED: Final = frozenset(
-    {"completed", "failed", "aborted", "stopped", "halted", "cancelled"},
+    {"completed", "failed", "aborted", "stopped", "halted", "cancelled", "interrupted"},
 )
 
 

@@ -14,7 +14,7 @@ from gently.core.device_layer import DeviceLayer
         ("GET", "/api/nothing", 404),
         ("GET", "/", 404),
         ("GET", "/api/queue", 404),
-        ("POST", "/api/script/upload", 404),
+        ("POST", "/api/manager/stop", 404),
         ("POST", "/api/status", 405),
         ("DELETE", "/api/queue/clear", 405),
         ("GET", "/api/stop", 405),

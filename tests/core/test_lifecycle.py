@@ -16,6 +16,8 @@ MEANT = {
     ("running", "aborted"): "aborted",
     ("running", "stopped"): "stopped",
     ("running", "halted"): "halted",
+    ("running", "interrupted"): "interrupted",
+    ("paused", "interrupted"): "interrupted",
     ("paused", "resumed"): "running",
     ("paused", "failed"): "failed",
     ("paused", "aborted"): "aborted",
@@ -37,5 +39,13 @@ def test_any_other_step_is_refused_and_names_state_and_step(state: ItemState, st
 
 
 def test_an_item_that_has_ended_never_changes_again() -> None:
-    assert set(ENDED) == {"completed", "failed", "aborted", "stopped", "halted", "cancelled"}
+    assert set(ENDED) == {
+        "completed",
+        "failed",
+        "aborted",
+        "stopped",
+        "halted",
+        "cancelled",
+        "interrupted",
+    }
     assert not [pair for pair in MEANT if pair[0] in ENDED]

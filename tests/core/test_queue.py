@@ -1,6 +1,7 @@
 """The queue: its order, its uids and its history; nothing is lost, doubled or stuck."""
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gently.core.errors import ItemNotFoundError, LifecycleError, WrongStateError
+from gently.core.items import Item, Result
 from gently.core.lifecycle import Step
-from gently.core.queue import Item, PlanQueue, QueueSnapshot, Result
+from gently.core.queue import PlanQueue, QueueSnapshot
+from gently.core.transitions import QueueMode
 
 ENDS = [Step.COMPLETE, Step.FAIL, Step.ABORT, Step.STOP, Step.HALT]
 
@@ -52,6 +55,10 @@ def result(status: str = "completed") -> Result:
 
 def waiting(queue: PlanQueue) -> list[str]:
     return [item.name for item in queue.snapshot().waiting]
+
+
+def running(queue: PlanQueue) -> str | None:
+    return queue.running.name if queue.running else None
 
 
 def filled(queue: PlanQueue, *names: str) -> list[Item]:
@@ -162,15 +169,194 @@ def test_start_runs_one_after_the_other_until_none_waits(queue: PlanQueue) -> No
     assert queue.snapshot().mode == "idle"
 
 
-@pytest.mark.parametrize("step", [step for step in ENDS if step is not Step.COMPLETE])
-def test_the_queue_stops_after_an_item_that_did_not_complete(queue: PlanQueue, step: Step) -> None:
-    filled(queue, "first", "second")
+@pytest.mark.parametrize("step", [Step.FAIL, Step.ABORT, Step.HALT])
+def test_the_queue_stops_after_an_item_that_did_not_complete_and_puts_it_back_under_a_new_uid(
+    queue: PlanQueue, heard: Heard, step: Step
+) -> None:
+    first, _ = filled(queue, "first", "second")
     queue.start()
 
     queue.end(step, result(step))
 
     assert queue.running is None
+    assert waiting(queue) == ["first", "second"]
+    again = queue.snapshot().waiting[0]
+    assert again.item_uid != first.item_uid
+    assert (again.state, again.result, again.time_start) == ("queued", None, None)
+    assert heard.of(again) == ["item.queued"]
+    assert str(queue.find(first.item_uid).state) == str(step)
+
+
+def test_an_item_that_was_told_to_stop_is_done_but_the_queue_stops_with_it(
+    queue: PlanQueue,
+) -> None:
+    filled(queue, "first", "second")
+    queue.start()
+
+    queue.end(Step.STOP, result("stopped"))
+
+    assert queue.running is None
     assert waiting(queue) == ["second"]
+
+
+@pytest.mark.parametrize("step", ENDS)
+def test_an_item_that_was_executed_directly_never_comes_back(queue: PlanQueue, step: Step) -> None:
+    queue.set_mode(loop=True)
+    queue.execute(Item(name="once"))
+
+    queue.end(step, result(step))
+
+    assert waiting(queue) == []
+
+
+# ---------------------------------------------------------------------- modes
+
+
+def test_a_queue_that_loops_puts_what_has_completed_at_the_back(queue: PlanQueue) -> None:
+    first, second = filled(queue, "first", "second")
+    queue.set_mode(loop=True)
+    queue.start()
+
+    queue.end(Step.COMPLETE, result())
+
+    assert queue.running is not None
+    assert queue.running.item_uid == second.item_uid
+    assert waiting(queue) == ["first"]
+    assert queue.snapshot().waiting[0].item_uid != first.item_uid
+
+
+def test_a_queue_that_ignores_failures_goes_on_after_one_but_not_after_an_abort(
+    queue: PlanQueue,
+) -> None:
+    filled(queue, "first", "second", "third")
+    queue.set_mode(ignore_failures=True)
+    queue.start()
+
+    queue.end(Step.FAIL, result("failed"))
+    assert running(queue) == "second"
+
+    queue.end(Step.ABORT, result("aborted"))
+    assert running(queue) is None
+    assert waiting(queue) == ["second", "third"]
+
+
+def test_setting_one_mode_leaves_the_other(queue: PlanQueue) -> None:
+    queue.set_mode(loop=True)
+    queue.set_mode(ignore_failures=True)
+
+    assert queue.snapshot().plan_queue_mode == QueueMode(loop=True, ignore_failures=True)
+
+
+def test_autostart_begins_what_waits_and_what_comes(queue: PlanQueue) -> None:
+    filled(queue, "waits")
+
+    queue.set_autostart(enabled=True)
+    assert running(queue) == "waits"
+    queue.end(Step.COMPLETE, result())
+    assert running(queue) is None
+
+    filled(queue, "comes")
+    assert running(queue) == "comes"
+
+
+@pytest.mark.parametrize("step", [step for step in ENDS if step is not Step.COMPLETE])
+def test_autostart_ends_when_something_goes_wrong_or_was_stopped(
+    queue: PlanQueue, step: Step
+) -> None:
+    filled(queue, "first", "second")
+    queue.set_autostart(enabled=True)
+
+    queue.end(step, result(step))
+
+    assert queue.running is None
+    assert not queue.snapshot().autostart
+
+
+def test_autostart_ends_with_a_pending_stop(queue: PlanQueue) -> None:
+    filled(queue, "first", "second")
+    queue.set_autostart(enabled=True)
+
+    queue.request_stop(pending=True)
+    queue.end(Step.COMPLETE, result())
+
+    assert queue.running is None
+    assert not queue.snapshot().autostart
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_the_instruction_stops_the_queue_where_it_stands(
+    queue: PlanQueue, heard: Heard, loop: bool
+) -> None:
+    stop = Item(name="queue_stop", item_type="instruction")
+    filled(queue, "first")
+    queue.add(stop, back)
+    filled(queue, "second")
+    queue.set_mode(loop=loop)
+    queue.set_autostart(enabled=True)
+
+    queue.end(Step.COMPLETE, result())
+
+    assert queue.running is None
+    assert not queue.snapshot().autostart
+    assert waiting(queue) == (["second", "first", "queue_stop"] if loop else ["second"])
+    assert heard.of(stop) == ["item.queued", "item.started", "item.completed"]
+    assert queue.find(stop.item_uid).state == "completed"
+    assert [item.name for item in queue.snapshot().history] == ["first"]
+
+
+# ---------------------------------------------------------------------- batches and order
+
+
+def test_a_batch_waits_side_by_side(queue: PlanQueue) -> None:
+    filled(queue, "first", "last")
+
+    assert queue.add_batch([Item(name="a"), Item(name="b")], lambda _: 1) == 4
+    assert waiting(queue) == ["first", "a", "b", "last"]
+
+
+def test_a_batch_is_removed_as_a_whole_or_not_at_all(queue: PlanQueue) -> None:
+    first, second = filled(queue, "first", "second")
+
+    with pytest.raises(ItemNotFoundError, match="nobody"):
+        queue.remove_batch([first.item_uid, "nobody"])
+    with pytest.raises(WrongStateError, match="more than once"):
+        queue.remove_batch([first.item_uid, first.item_uid])
+    assert waiting(queue) == ["first", "second"]
+
+    asked = [second.item_uid, "nobody", second.item_uid]
+    removed = queue.remove_batch(asked, ignore_missing=True)
+    assert [item.state for item in removed] == ["cancelled"]
+    assert waiting(queue) == ["first"]
+
+
+def test_an_item_is_updated_where_it_waits(queue: PlanQueue, heard: Heard) -> None:
+    first, _ = filled(queue, "first", "second")
+    other = replace(first, kwargs={"x": 1})
+
+    assert queue.update(first.item_uid, other) == 2
+
+    assert queue.snapshot().waiting[0] == other
+    assert heard.of(first) == ["item.queued", "item.updated"]
+
+
+def test_items_are_moved_side_by_side_in_the_order_given_or_in_their_own(queue: PlanQueue) -> None:
+    a, b, c, _ = filled(queue, "a", "b", "c", "d")
+
+    queue.move([c.item_uid, a.item_uid], back)
+    assert waiting(queue) == ["b", "d", "c", "a"]
+
+    queue.move([a.item_uid, b.item_uid], front, reorder=True)
+    assert waiting(queue) == ["b", "a", "d", "c"]
+
+
+def test_a_move_to_where_an_item_is_changes_nothing(queue: PlanQueue, heard: Heard) -> None:
+    first, _ = filled(queue, "first", "second")
+    before = queue.snapshot()
+
+    queue.move([first.item_uid], front)
+
+    assert queue.snapshot() == before
+    assert heard.of(first) == ["item.queued"]
 
 
 def test_a_pending_stop_ends_the_queue_after_the_present_item_and_is_then_forgotten(
@@ -369,6 +555,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.is_paused = False
         self.goes_on = False
         self.stop_pending = False
+        self.autostart = self.loop = self.ignore_failures = False
         self.history: list[str] = []
         self.removed: list[str] = []
         self.before = self.queue.snapshot()
@@ -379,11 +566,17 @@ class AnyOrder(RuleBasedStateMachine):
     def _begin_next(self) -> None:
         self.running = self.waiting.pop(0)
 
+    def _settle(self) -> None:
+        if self.autostart and self.running is None and self.waiting:
+            self.goes_on = True
+            self._begin_next()
+
     @rule(place=st.integers(0, 5))
     def add(self, place: int) -> None:
         item = Item(name="plan")
         self.queue.add(item, lambda uids: min(place, len(uids)))
         self.waiting.insert(min(place, len(self.waiting)), item.item_uid)
+        self._settle()
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
@@ -442,10 +635,41 @@ class AnyOrder(RuleBasedStateMachine):
         assert self.running is not None
         self.history.append(self.running)
         self.running, self.is_paused = None, False
-        if self.goes_on and step is Step.COMPLETE and not self.stop_pending and self.waiting:
+        now = self.queue.snapshot()
+        is_good = step is Step.COMPLETE or (step is Step.FAIL and self.ignore_failures)
+        if self.goes_on and not is_good and step is not Step.STOP:
+            self.waiting.insert(0, now.waiting[0].item_uid)
+        elif self.goes_on and self.loop:
+            last = now.waiting[-1] if now.waiting else now.running
+            assert last is not None
+            self.waiting.append(last.item_uid)
+        self.autostart &= is_good
+        if self.goes_on and is_good and not self.stop_pending and self.waiting:
             self._begin_next()
-        else:
-            self.goes_on = self.stop_pending = False
+            return
+        self.autostart &= not (self.goes_on and is_good and self.stop_pending)
+        self.goes_on = self.stop_pending = False
+        self._settle()
+
+    @rule(loop=st.booleans(), ignore_failures=st.booleans())
+    def set_mode(self, loop: bool, ignore_failures: bool) -> None:
+        self.queue.set_mode(loop=loop, ignore_failures=ignore_failures)
+        self.loop, self.ignore_failures = loop, ignore_failures
+
+    @rule(enabled=st.booleans())
+    def set_autostart(self, enabled: bool) -> None:
+        self.queue.set_autostart(enabled=enabled)
+        self.autostart = enabled
+        self._settle()
+
+    @precondition(lambda self: len(self.waiting) > 1)
+    @rule(data=st.data(), place=st.integers(0, 5))
+    def move(self, data: Any, place: int) -> None:
+        uids = data.draw(st.lists(st.sampled_from(self.waiting), unique=True, min_size=1))
+        self.queue.move(uids, lambda others: min(place, len(others)))
+        others = [uid for uid in self.waiting if uid not in uids]
+        place = min(place, len(others))
+        self.waiting = [*others[:place], *uids, *others[place:]]
 
     @precondition(lambda self: self.history)
     @rule()
@@ -462,6 +686,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert [item.item_uid for item in now.history] == self.history
         assert (now.mode == "idle") == (self.running is None)
         assert now.stop_pending == self.stop_pending
+        assert now.autostart == self.autostart
         queued = [uid for kind, uid in self.heard.kinds if kind == "item.queued"]
         places = [*self.waiting, *([self.running] if self.running else []), *self.history]
         assert sorted(queued) == sorted([*places, *self.removed])

@@ -135,6 +135,8 @@ def kinds_published() -> set[str]:
     kinds = {f"item.{step}" for step in Step}
     for path in (REPOSITORY / "gently" / "core").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and re.fullmatch(r"item\.[a-z]+", str(node.value)):
+                kinds.add(str(node.value))
             if not isinstance(node, ast.Call):
                 continue
             called = getattr(node.func, "attr", getattr(node.func, "id", ""))

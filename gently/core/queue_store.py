@@ -1,0 +1,332 @@
+"""The queue on disk: ``{storage}/queue.sqlite``, written before anything is acknowledged.
+
+One process writes, guarded by the lock of the storage folder; one transaction per change,
+synced to the disk. What is in memory alone is lost with the process, and so there is nothing
+of which a client has been told.
+
+Tables
+------
+``item``
+    Every item: ``state``; ``place`` (among those that wait, ascending; NULL elsewhere);
+    ``ended`` (its number in the history; NULL elsewhere); ``key`` (of the request that asked
+    for it, if there was one); ``text`` (what a search looks at); ``body`` (all of it, JSON).
+``setting``
+    How the queue runs: one row, JSON.
+"""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from gently.core.encoding import encoded
+from gently.core.errors import GentlyError
+from gently.core.items import Item, Result
+from gently.core.lifecycle import ItemState
+from gently.core.transitions import KEPT, QueueMode, QueueState
+
+__all__ = ["QueueStore", "QueueStoreError"]
+
+_VERSION: Final = 1
+_SCHEMA: Final = """
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS item (
+    item_uid TEXT PRIMARY KEY, state TEXT NOT NULL, place REAL, ended INTEGER,
+    key TEXT UNIQUE, text TEXT NOT NULL, body TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS item_place ON item (place) WHERE place IS NOT NULL;
+CREATE UNIQUE INDEX IF NOT EXISTS item_ended ON item (ended) WHERE ended IS NOT NULL;
+CREATE INDEX IF NOT EXISTS item_running ON item (state) WHERE state IN ('running', 'paused');
+CREATE TABLE IF NOT EXISTS setting (id INTEGER PRIMARY KEY CHECK (id = 1), body TEXT NOT NULL);
+PRAGMA user_version = 1;
+COMMIT;
+"""
+_PUT: Final = """
+INSERT INTO item (item_uid, state, place, ended, key, text, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (item_uid) DO UPDATE SET
+    state = excluded.state, place = excluded.place, ended = excluded.ended,
+    text = excluded.text, body = excluded.body
+"""
+
+
+class QueueStoreError(GentlyError):
+    """The queue's file cannot be read or written; says which and why."""
+
+
+class QueueStore:
+    """Keeps a `QueueState` across the end of the process, however it ends.
+
+    Safe from any thread.
+
+    Parameters
+    ----------
+    path
+        Of the file, made if it is not there; None keeps everything in memory.
+
+    Raises
+    ------
+    QueueStoreError
+        If the file is none of ours, damaged, or of a later version.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._places: dict[str, float] = {}
+        with self._explained():
+            self._db = sqlite3.connect(
+                path or ":memory:", isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    def load(self) -> QueueState:
+        """Return the queue as it was when the last change was saved."""
+        with self._lock, self._explained():
+            waiting = self._db.execute(
+                "SELECT place, body FROM item WHERE place IS NOT NULL ORDER BY place"
+            ).fetchall()
+            history = self._bodies("ended IS NOT NULL ORDER BY ended DESC LIMIT ?", KEPT)
+            running = self._bodies("state IN ('running', 'paused')")
+            (setting,) = self._db.execute("SELECT body FROM setting").fetchone() or ("{}",)
+        items = tuple(_decoded(body) for _, body in waiting)
+        self._places = {
+            item.item_uid: place for item, (place, _) in zip(items, waiting, strict=True)
+        }
+        found = json.loads(setting)
+        return QueueState(
+            waiting=items,
+            running=running[0] if running else None,
+            history=tuple(reversed(history)),
+            mode=found.get("mode", "idle"),
+            autostart=found.get("autostart", False),
+            plan_queue_mode=QueueMode(**found.get("plan_queue_mode", {})),
+        )
+
+    def save(self, before: QueueState, after: QueueState) -> None:
+        """Write what has changed between what was saved last and now, all of it or nothing.
+
+        Raises
+        ------
+        QueueStoreError
+            If the disk refuses; the file is then as it was.
+        """
+        places = _places(before, after, self._places)
+        with self._lock, self._explained(), self._transaction():
+            self._save_items(before, after, places)
+            self._forget(before, after)
+            if _setting(before) != _setting(after) or before == QueueState():
+                self._db.execute("INSERT OR REPLACE INTO setting VALUES (1, ?)", (_setting(after),))
+        self._places = places
+
+    def find(self, item_uid: str) -> Item | None:
+        """Return an item, wherever it is, and however long ago it has ended."""
+        with self._lock, self._explained():
+            found = self._bodies("item_uid = ?", item_uid)
+        return found[0] if found else None
+
+    def with_key(self, key: str) -> Item | None:
+        """Return the item that the request with this key has made."""
+        with self._lock, self._explained():
+            found = self._bodies("key = ?", key)
+        return found[0] if found else None
+
+    def history(
+        self, *, limit: int, before: int | None = None, state: str | None = None, search: str = ""
+    ) -> list[tuple[int, Item]]:
+        """Return items that have ended and their numbers in the history, newest first.
+
+        Parameters
+        ----------
+        limit
+            How many at most.
+        before
+            Only those with a lower number: the last one of the page before.
+        state
+            Only those that ended so.
+        search
+            Only those in whose name, arguments, metadata, uid or message each of these words is.
+        """
+        conditions, values = ["ended IS NOT NULL"], list[Any]()
+        if before is not None:
+            conditions.append("ended < ?")
+            values.append(before)
+        if state is not None:
+            conditions.append("state = ?")
+            values.append(state)
+        for word in search.casefold().split():
+            conditions.append("instr(text, ?)")
+            values.append(word)
+        query = (
+            f"SELECT ended, body FROM item WHERE {' AND '.join(conditions)} "  # noqa: S608
+            "ORDER BY ended DESC LIMIT ?"
+        )
+        with self._lock, self._explained():
+            rows = self._db.execute(query, (*values, limit)).fetchall()
+        return [(number, _decoded(body)) for number, body in rows]
+
+    # ------------------------------------------------------------------ within the lock
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version > _VERSION:
+            raise QueueStoreError(
+                f"{self._path} was written by a later version of gently; use that one, or move "
+                "the file away to begin with an empty queue"
+            )
+        if version < _VERSION:
+            self._db.executescript(_SCHEMA)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise QueueStoreError(
+                f"the queue's file {self._path} cannot be used: {error}. Look for space on the "
+                "disk and for the right to write; if it is damaged, move it away, and the queue "
+                "begins empty."
+            ) from error
+
+    def _bodies(self, condition: str, *values: Any) -> list[Item]:
+        query = f"SELECT body FROM item WHERE {condition}"  # noqa: S608 - from this file alone
+        return [_decoded(body) for (body,) in self._db.execute(query, values)]
+
+    def _save_items(self, before: QueueState, after: QueueState, places: dict[str, float]) -> None:
+        known = {id(item) for item in (*before.waiting, before.running)}
+        moved = [
+            (place, uid) for uid, place in places.items() if self._places.get(uid, place) != place
+        ]
+        self._db.executemany("UPDATE item SET place = ? WHERE item_uid = ?", moved)
+        waiting = [item for item in after.waiting if id(item) not in known]
+        self._put(waiting, places)
+        if after.running is not None and id(after.running) not in known:
+            self._put([after.running])
+        self._put(_new(before.aside, after.aside))
+        (last,) = self._db.execute("SELECT coalesce(max(ended), 0) FROM item").fetchone()
+        for number, item in enumerate(_new(before.history, after.history), last + 1):
+            self._put([item], ended=number)
+
+    def _put(
+        self,
+        items: Sequence[Item],
+        places: dict[str, float] | None = None,
+        ended: int | None = None,
+    ) -> None:
+        self._db.executemany(
+            _PUT,
+            [
+                (
+                    item.item_uid,
+                    str(item.state),
+                    places[item.item_uid] if places else None,
+                    ended,
+                    item.key,
+                    _text(item),
+                    encoded(asdict(item)).decode(),
+                )
+                for item in items
+            ],
+        )
+
+    def _forget(self, before: QueueState, after: QueueState) -> None:
+        """Delete what was cleared from the history; what has dropped out by its age stays."""
+        gone = frozenset(item.item_uid for item in before.waiting) - frozenset(
+            item.item_uid for item in (*after.waiting, *after.aside, *after.history)
+        )
+        if after.running is not None:
+            gone -= {after.running.item_uid}
+        self._db.executemany("DELETE FROM item WHERE item_uid = ?", [(uid,) for uid in gone])
+        if len(after.history) >= len(before.history) or _new(before.history, after.history):
+            return
+        first = after.history[0].item_uid if after.history else None
+        self._db.execute(
+            "DELETE FROM item WHERE ended IS NOT NULL AND "
+            "(? IS NULL OR ended < (SELECT ended FROM item WHERE item_uid = ?))",
+            (first, first),
+        )
+
+
+def _new(before: tuple[Item, ...], after: tuple[Item, ...]) -> list[Item]:
+    """Return what was appended."""
+    if not after or (before and before[-1] is after[-1]):
+        return []
+    known = {id(item) for item in before}
+    return [item for item in after if id(item) not in known]
+
+
+def _places(before: QueueState, after: QueueState, places: dict[str, float]) -> dict[str, float]:
+    """Return by uid a number that rises along the queue, new only where the order has changed."""
+    old, new = before.uids(), after.uids()
+    if old == new:
+        return places
+    shorter = min(len(old), len(new))
+    head = next((at for at in range(shorter) if old[at] != new[at]), shorter)
+    rest = shorter - head
+    tail = next((at for at in range(rest) if old[-1 - at] != new[-1 - at]), rest)
+    middle = new[head : len(new) - tail]
+    low = places[new[head - 1]] if head else None
+    high = places[new[len(new) - tail]] if tail else None
+    if low is None:
+        low = 0.0 if high is None else high - len(middle) - 1
+    if high is None:
+        high = low + len(middle) + 1
+    step = (high - low) / (len(middle) + 1)
+    found = {uid: places[uid] for uid in new[:head]}
+    found |= {uid: low + step * (at + 1) for at, uid in enumerate(middle)}
+    found |= {uid: places[uid] for uid in new[len(new) - tail :]}
+    numbers = list(found.values())
+    if any(right <= left for left, right in pairwise(numbers)):
+        return {uid: float(at) for at, uid in enumerate(new)}  # no number is left in between
+    return found
+
+
+def _setting(state: QueueState) -> str:
+    return json.dumps(
+        {
+            "mode": state.mode,
+            "autostart": state.autostart,
+            "plan_queue_mode": asdict(state.plan_queue_mode),
+        }
+    )
+
+
+def _text(item: Item) -> str:
+    found = {**item.request(), "msg": item.result.msg if item.result else ""}
+    return encoded(found).decode().casefold()
+
+
+def _decoded(body: str) -> Item:
+    found = json.loads(body)
+    result = found.pop("result")
+    if result is not None:
+        result = Result(**result)
+        result = replace(result, run_uids=tuple(result.run_uids), scan_ids=tuple(result.scan_ids))
+    state, args = ItemState(found.pop("state")), tuple(found.pop("args"))
+    return Item(**found, state=state, args=args, result=result)
