@@ -12,12 +12,14 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gently.agent.journal import Journal, new_session_id, now, user
 from gently.agent.run_once import Exit, OneCommand
 from gently.client import ClientError, DeviceLayerClient
-from gently.core.data_store import DataStore, DataStoreError
+from gently.core.data_store import DataStore, DataStoreError, Record, Trace
 from gently.settings import CopilotSettings, DeviceLayerSettings, SettingsError
 
 if TYPE_CHECKING:
@@ -31,8 +33,8 @@ LOGGER = logging.getLogger("gently.copilot")
 
 EPILOG = """\
 Each setting comes from gently.yml (or the file that GENTLY_SETTINGS names), then from the
-environment (GENTLY_URL, GENTLY_STORAGE, GENTLY_VIZ_PORT, GENTLY_VIZ), then from the command
-line; later ones win.
+environment (GENTLY_URL, GENTLY_STORAGE, GENTLY_VIZ_PORT, GENTLY_VIZ, GENTLY_SESSION,
+GENTLY_TITLE), then from the command line; later ones win.
 
 With --run, standard output has one line of JSON for programs: what the plan returned (for a
 volume {"uid": ..., "path": ..., "shape": ..., "dtype": ..., "session_id": ...}), or the answer
@@ -46,6 +48,7 @@ examples:
   launch_copilot.py --run "acquire_volume num_slices=50 exposure_ms=5"
   launch_copilot.py --run "acquire_volume" | jq -r .uid
   launch_copilot.py --run stop
+  launch_copilot.py --run "lineage UID" | jq .lineage
 """
 
 
@@ -54,16 +57,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         settings = CopilotSettings(
-            url=given.url, storage=given.storage, viz_port=given.viz_port, viz=given.viz
+            url=given.url,
+            storage=given.storage,
+            viz_port=given.viz_port,
+            viz=given.viz,
+            session=given.session,
+            title=given.title,
         )
         with ExitStack() as stack:
             device_layer = stack.enter_context(DeviceLayerClient(str(settings.url)))
-            if given.run is not None:
-                command = OneCommand(
-                    device_layer, lambda uid: _images(stack, device_layer, settings).register(uid)
-                )
-                return command.run(given.run)
-            return _stay(stack, device_layer, settings)
+            records = Records(stack, device_layer, settings)
+            if given.run is None:
+                return _stay(stack, device_layer, records, settings)
+            command = OneCommand(
+                device_layer,
+                register=records.register,
+                trace=records.trace,
+                journal=records.join_session,
+                session_id=settings.session,
+            )
+            return command.run(given.run)
     except (SettingsError, DataStoreError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return Exit.USAGE
@@ -87,6 +100,13 @@ def _parser() -> argparse.ArgumentParser:
         "--no-viz", dest="viz", action="store_const", const=False, help="do not serve the page"
     )
     parser.add_argument(
+        "--session",
+        metavar="ID",
+        help="to begin or go on with; files, documents and lineage carry it (default: a new one "
+        "in the terminal, the device layer's own with --run)",
+    )
+    parser.add_argument("--title", help="of the session, for people; with --run beside --session")
+    parser.add_argument(
         "--run",
         metavar="COMMAND",
         help="carry out one command as typed in the terminal and exit; serves no page",
@@ -94,7 +114,75 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _stay(stack: ExitStack, device_layer: DeviceLayerClient, settings: CopilotSettings) -> int:
+class Records:
+    """Volumes and lineage of the storage folder, opened when they are first needed."""
+
+    def __init__(
+        self, stack: ExitStack, device_layer: DeviceLayerClient, settings: CopilotSettings
+    ) -> None:
+        self._stack = stack
+        self._device_layer = device_layer
+        self._settings = settings
+        self._begun = now()
+
+    @cached_property
+    def root(self) -> Path:
+        """The storage folder."""
+        return self._settings.storage or _storage_of(self._device_layer)
+
+    @cached_property
+    def data_store(self) -> DataStore:
+        """The lineage."""
+        return self._stack.enter_context(DataStore(self.root / "lineage.sqlite"))
+
+    @cached_property
+    def images(self) -> "ImageManager":
+        """The volumes."""
+        from gently.agent.image_manager import ImageManager
+        from storage import VolumeStore
+
+        return ImageManager(VolumeStore(self.root), self.data_store)
+
+    def register(self, uid: str) -> Record:
+        """Register a volume, or raise `DataStoreError`."""
+        return self.images.register(uid)
+
+    def trace(self, uid: str) -> Trace:
+        """Return the lineage of a uid, or raise `DataStoreError`."""
+        return self.images.trace(uid)
+
+    def begin_session(self) -> Journal:
+        """Begin the session of the settings, or a new one, until the copilot leaves."""
+        uid = self._settings.session or new_session_id()
+        self.data_store.begin_session(
+            uid, title=self._settings.title, who=user(), begun=self._begun
+        )
+        self._stack.callback(self._end_session, uid)
+        return Journal(self.data_store, uid, user())
+
+    def join_session(self) -> Journal:
+        """Begin the session of the settings; without one, belong to the device layer's own."""
+        if self._settings.session is not None:
+            return self.begin_session()
+        try:
+            ongoing = self._device_layer.settings().session_id
+        except ClientError:
+            ongoing = None
+        return Journal(self.data_store, ongoing, user())
+
+    def _end_session(self, uid: str) -> None:
+        try:
+            self.data_store.end_session(uid)
+        except DataStoreError as error:
+            LOGGER.warning("the end of session %s is not recorded: %s", uid, error)
+
+
+def _stay(
+    stack: ExitStack,
+    device_layer: DeviceLayerClient,
+    records: Records,
+    settings: CopilotSettings,
+) -> int:
     """Serve, follow and prompt until the user leaves, or a signal comes."""
     from gently.agent.follower import VolumeFollower
     from gently.visualization import VizServer, VolumeFeed
@@ -102,13 +190,14 @@ def _stay(stack: ExitStack, device_layer: DeviceLayerClient, settings: CopilotSe
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     # A service may be told to end before it has quite begun.
     ended = None if interactive else _end_signal()
-    images = _images(stack, device_layer, settings)
+    images = records.images
     feed = VolumeFeed()
     page_url = None
     if settings.viz:
-        page_url = stack.enter_context(VizServer(images.store, feed, settings.viz_port)).url
+        page = VizServer(images.store, feed, settings.viz_port, lineage=images.trace)
+        page_url = stack.enter_context(page).url
     if ended is None:
-        return _prompt(stack, device_layer, images, feed, page_url)
+        return _prompt(stack, device_layer, records, feed, page_url)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     LOGGER.setLevel(logging.INFO)
     LOGGER.info("reading %s; page: %s", images.store.root, page_url or "none")
@@ -122,7 +211,7 @@ def _stay(stack: ExitStack, device_layer: DeviceLayerClient, settings: CopilotSe
 def _prompt(
     stack: ExitStack,
     device_layer: DeviceLayerClient,
-    images: "ImageManager",
+    records: Records,
     feed: "VolumeFeed",
     page_url: str | None,
 ) -> int:
@@ -136,21 +225,11 @@ def _prompt(
             "Without it, --run carries out single commands.\n"
         )
         return Exit.USAGE
-    copilot = Copilot(device_layer, page_url=page_url)
+    images = records.images
+    copilot = Copilot(device_layer, records.begin_session(), images.trace, page_url=page_url)
     stack.enter_context(VolumeFollower(device_layer, images, feed.announce, copilot.notify))
     copilot.run()
     return Exit.DONE
-
-
-def _images(
-    stack: ExitStack, device_layer: DeviceLayerClient, settings: CopilotSettings
-) -> "ImageManager":
-    from gently.agent.image_manager import ImageManager
-    from storage import VolumeStore
-
-    root = settings.storage or _storage_of(device_layer)
-    data_store = stack.enter_context(DataStore(root / "lineage.sqlite"))
-    return ImageManager(VolumeStore(root), data_store)
 
 
 def _storage_of(device_layer: DeviceLayerClient) -> Path:

@@ -21,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGINT, SIGTERM or Ctrl+Break; return the exit code."""
     given = vars(_parser().parse_args(arguments))
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("numcodecs").setLevel(logging.INFO)  # it tells of each codec it has
     _on_end_signals(signal.default_int_handler)
     # Imported late, so that --help answers at once.
     from devices import DeviceError  # noqa: PLC0415

@@ -14,7 +14,15 @@ from devices.errors import (
     LimitError,
     StoppedError,
 )
-from devices.frames import AcquiredVolume, FrameSink, OpenSink, PlannedVolume, VolumeRequest
+from devices.frames import (
+    AcquiredVolume,
+    FileFormat,
+    FrameSink,
+    OnShort,
+    OpenSink,
+    PlannedVolume,
+    VolumeRequest,
+)
 from devices.instrument import (
     Instrument,
     InstrumentFile,
@@ -33,6 +41,7 @@ __all__ = [
     "CoreError",
     "CoreTimeoutError",
     "DeviceError",
+    "FileFormat",
     "FocusDrive",
     "FrameSink",
     "HardwareDevice",
@@ -42,6 +51,7 @@ __all__ = [
     "LightSheet",
     "LimitError",
     "Limits",
+    "OnShort",
     "OpenSink",
     "PlannedVolume",
     "Shutter",

@@ -20,16 +20,32 @@ class Camera(HardwareDevice):
         In ms.
     pixel_size_um
         The edge of a pixel in the sample, in µm.
+    frame_counter
+        The tag in which the camera itself counts its frames; None if it does not.
+    frames_differ
+        Whether its noise rules out that two frames in a row are the same.
     """
 
     core_kinds: ClassVar[frozenset[str]] = frozenset({"Camera"})
 
     def __init__(
-        self, name: str, *, core: Core, label: str, exposure_limits: Limits, pixel_size_um: float
+        self,
+        name: str,
+        *,
+        core: Core,
+        label: str,
+        exposure_limits: Limits,
+        pixel_size_um: float,
+        frame_counter: str | None = None,
+        frames_differ: bool = True,
     ) -> None:
         super().__init__(name, core=core, label=label)
         self.limits = {"exposure_ms": exposure_limits}
         self.pixel_size_um = pixel_size_um
+        self.frame_counter = frame_counter
+        self.frames_differ = frames_differ
+        self.last_frame_bytes = 0
+        """Of a frame of the format that was asked for last; 0 before that."""
 
     def set(self, value: float) -> ActionStatus:
         """Set the exposure in ms; returns at once."""
@@ -42,7 +58,13 @@ class Camera(HardwareDevice):
 
     def frame_format(self) -> tuple[int, int, np.dtype[Any]]:
         """Return the height and width in pixels, and the dtype, of a frame; asks the hardware."""
-        return self._core.frame_format(self.label)
+        height, width, dtype = self._core.frame_format(self.label)
+        self.last_frame_bytes = height * width * dtype.itemsize
+        return height, width, dtype
+
+    def significant_bits(self) -> int:
+        """Return how many bits of a pixel the camera uses; asks the hardware."""
+        return self._core.significant_bits(self.label)
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the data key of the exposure, in ms."""

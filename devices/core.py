@@ -14,7 +14,7 @@ import importlib.util
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,10 +75,13 @@ class Frame:
         (y, x), a copy that belongs to the receiver.
     elapsed_s
         Seconds since the sequence was started, as stamped by the core.
+    tags
+        Whatever else the camera said of it.
     """
 
     pixels: NDArray[Any]
     elapsed_s: float
+    tags: Mapping[str, Any]
 
 
 class PythonPeripheral(PythonDevice):
@@ -241,6 +244,15 @@ class Core:
 
         return self.ask(label, look)
 
+    def significant_bits(self, label: str) -> int:
+        """Return how many bits of a pixel a camera uses."""
+
+        def look(mmc: UniMMCore) -> int:
+            mmc.setCameraDevice(label)
+            return min(int(mmc.getImageBitDepth()), 8 * int(mmc.getBytesPerPixel()))
+
+        return self.ask(label, look)
+
     def step_limit(self, label: str) -> int:
         """Return how many positions a focus drive can step through by hardware; 0 if none."""
 
@@ -362,7 +374,7 @@ class Core:
     def release(self) -> None:
         """Take one latch back; motions are allowed again when it was the last."""
         with self._latching:
-            self._latches -= 1
+            self._latches = max(0, self._latches - 1)
 
     def halt_motion(self, label: str, *, is_pause: bool = False) -> None:
         """Stop a stage at once, on the caller's thread, past the queue.
@@ -413,12 +425,28 @@ class Core:
         return self.ask(label, look)
 
     def frames(
-        self, label: str, count: int, *, exposure_ms: float, cancelled: threading.Event
+        self,
+        label: str,
+        count: int,
+        *,
+        exposure_ms: float,
+        cancelled: threading.Event,
+        counter: str | None = None,
     ) -> Generator[Frame]:
         """Run one hardware sequence of `count` frames and yield each as it arrives.
 
         Runs on the caller's thread, which should do nothing slow between two frames. The
         sequence is ended whenever the iterator is closed.
+
+        Parameters
+        ----------
+        label, count, exposure_ms
+            The camera, how many frames, and how long each may take.
+        cancelled
+            Ends it from another thread.
+        counter
+            The tag in which the camera counts its frames: MMCore's own numbers start where the
+            camera has delivered a frame, and show nothing that was lost before.
 
         Raises
         ------
@@ -434,8 +462,14 @@ class Core:
         sequence = (label, count, 0, True)  # no interval; end the sequence on overflow
         self._translated(label, lambda mmc: mmc.startSequenceAcquisition(*sequence))
         try:
+            first: int | None = None
             for index in range(count):
-                yield self._next_frame(label, index, count, exposure_ms, cancelled)
+                frame = self._next_frame(label, index, count, exposure_ms, cancelled)
+                if counter is not None:
+                    number = _own_number(label, frame, counter)
+                    first = number if first is None else first
+                    _check_number(label, number - first, index)
+                yield frame
         finally:
             self._end_sequence(label)
 
@@ -480,13 +514,8 @@ class Core:
                 )
             cancelled.wait(_FRAME_POLL_S)
         pixels, tags = self._mmc.popNextImageAndMD()
-        number = int(tags.get("ImageNumber", index))
-        if number != index:
-            raise AcquisitionError(
-                f"{label} delivered frame {number} where frame {index} was due: frames were lost "
-                "or repeated. Nothing of this volume is kept; acquire it again."
-            )
-        return Frame(pixels, float(tags.get("ElapsedTime-ms", "nan")) / 1000)
+        _check_number(label, int(tags.get("ImageNumber", index)), index)
+        return Frame(pixels, float(tags.get("ElapsedTime-ms", "nan")) / 1000, tags)
 
     def _why_short(self, label: str, index: int, count: int) -> str:
         if self._mmc.isBufferOverflowed():
@@ -542,6 +571,26 @@ class Core:
             raise
         except Exception as error:  # an adapter may raise anything
             raise CoreError(f"{label}: {error}") from error
+
+
+def _own_number(label: str, frame: Frame, counter: str) -> int:
+    try:
+        return int(frame.tags[counter])
+    except (KeyError, ValueError):
+        raise AcquisitionError(
+            f"{label} does not count its frames in the tag {counter!r}; they have: "
+            f"{', '.join(sorted(frame.tags))}. Correct frame_counter in the instrument file."
+        ) from None
+
+
+def _check_number(label: str, number: int, due: int) -> None:
+    if number == due:
+        return
+    what = f"{number - due} lost" if number > due else "one came again, or out of order"
+    raise AcquisitionError(
+        f"{label} delivered frame {number} where frame {due} was due: {what}. "
+        "Check its cable and driver, and acquire it again."
+    )
 
 
 def _match(label: str, axis: str, *, asked_um: float, found_um: float, tolerance_um: float) -> None:

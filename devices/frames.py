@@ -4,11 +4,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from numpy.typing import NDArray
 
-__all__ = ["AcquiredVolume", "FrameSink", "OpenSink", "PlannedVolume", "VolumeRequest"]
+__all__ = [
+    "AcquiredVolume",
+    "FileFormat",
+    "FrameSink",
+    "OnShort",
+    "OpenSink",
+    "PlannedVolume",
+    "VolumeRequest",
+]
+
+FileFormat = Literal["ome-tiff", "ome-zarr"]
+"""How a volume is kept: one file, or a folder."""
+
+OnShort = Literal["discard", "keep"]
+"""What becomes of a volume of which the camera did not deliver all: it never is complete."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,15 +40,21 @@ class VolumeRequest:
     center_um
         Of the sweep, or the place of all frames if nothing is swept, on the slice drive; None
         takes its present position.
+    on_short
+        Whether what came of a volume that fell short is kept, as incomplete.
     run_uid
         Of the Bluesky run it belongs to.
+    file_format
+        How the volume is to be kept.
     """
 
     num_slices: int
     exposure_ms: float
     step_um: float
     center_um: float | None = None
+    on_short: OnShort = "discard"
     run_uid: str = ""
+    file_format: FileFormat = "ome-tiff"
 
     @property
     def is_sweep(self) -> bool:
@@ -63,10 +83,18 @@ class PlannedVolume:
         As the camera has really taken it.
     positions_um
         Every axis by ``"device.axis"``, as read back.
+    first_z_um, z_tolerance_um
+        Where the first slice was asked for, and how far from its place each slice may lie.
+    significant_bits
+        Of each pixel, as the camera says.
+    frames_differ
+        Whether the camera's noise rules out that two frames are the same.
     camera
         The camera's name.
     run_uid
         Of the Bluesky run.
+    file_format
+        How it is to be kept.
     """
 
     shape: tuple[int, int, int]
@@ -75,8 +103,13 @@ class PlannedVolume:
     step_um: float
     exposure_ms: float
     positions_um: Mapping[str, float]
+    first_z_um: float
+    z_tolerance_um: float
+    significant_bits: int
+    frames_differ: bool
     camera: str
     run_uid: str
+    file_format: FileFormat
 
 
 class AcquiredVolume(Protocol):
@@ -88,20 +121,27 @@ class AcquiredVolume(Protocol):
 
     @property
     def path(self) -> Path:
-        """Its file."""
+        """Its file or folder."""
 
     def metadata(self) -> dict[str, Any]:
         """Return what may be told about it over HTTP."""
 
 
 class FrameSink(Protocol):
-    """Takes the frames of one volume; leaving its context without `finish` discards them."""
+    """Takes the frames of one volume; leaving its context before it is published discards them."""
+
+    @property
+    def back_pressure_s(self) -> float:
+        """How long `write` has waited for the disk, in all."""
 
     def write(self, frame: NDArray[Any], *, index: int, delta_t_s: float, z_um: float) -> None:
         """Take one (y, x) frame; may wait for the disk."""
 
     def finish(self) -> AcquiredVolume:
         """Check, sync and publish the volume."""
+
+    def keep(self, reason: str) -> AcquiredVolume:
+        """Sync and publish what came of a volume that fell short, as incomplete."""
 
     def __enter__(self) -> Self: ...
 

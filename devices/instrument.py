@@ -95,12 +95,14 @@ class ShutterEntry(_Entry):
 
 
 class CameraEntry(_Entry):
-    """A camera."""
+    """A camera, and by what it shows that it has lost or repeated a frame."""
 
     kind: Literal["camera"]
     label: Label
     pixel_size_um: Positive
     exposure_limits_ms: Pair
+    frame_counter: Label | None = None
+    frames_differ: bool = True
 
 
 class LightSheetEntry(_Entry):
@@ -313,6 +315,8 @@ class Instrument:
         try:
             if isinstance(device, Shutter):
                 device.check_safe()  # the core has put out the light: see that it did go out
+            if isinstance(device, Camera):
+                device.frame_format()  # preflight reckons with it
             readings = device.read()
         except DeviceError as error:
             return BootLine(*line, str(error), is_ready=False)
@@ -401,6 +405,8 @@ class _Builder:
             label=entry.label,
             exposure_limits=self._limits(entry.exposure_limits_ms, "ms"),
             pixel_size_um=entry.pixel_size_um,
+            frame_counter=entry.frame_counter,
+            frames_differ=entry.frames_differ,
         )
 
     def _light_sheet(self, name: str, entry: LightSheetEntry) -> LightSheet:

@@ -21,7 +21,7 @@ from devices.errors import (
     LimitError,
     StoppedError,
 )
-from devices.frames import AcquiredVolume, OpenSink, PlannedVolume, VolumeRequest
+from devices.frames import AcquiredVolume, FrameSink, OpenSink, PlannedVolume, VolumeRequest
 from devices.limits import is_finite_number
 from devices.shutter import Shutter
 from devices.stage import FocusDrive, Stage
@@ -149,6 +149,10 @@ class LightSheet(HardwareDevice):
             center_um = self._drive.last_reading()[self._drive.name]["value"]
         self._check_sweep(request, center_um)
 
+    def volume_bytes(self, request: VolumeRequest) -> int:
+        """Return the size of the pixels asked for, at the camera's last known format."""
+        return request.num_slices * self._camera.last_frame_bytes
+
     def prepare(self, request: VolumeRequest) -> ActionStatus:
         """Check the request and set the exposure; returns at once."""
         self.check_prepare(request)
@@ -183,7 +187,8 @@ class LightSheet(HardwareDevice):
                 "source": f"mmcore://{self.label}",
                 "dtype": "array",
                 "dtype_numpy": self._dtype,
-                "shape": [1, *self._shape],
+                # Of one event; tiled's writer stacks them, which is the 1 in chunk_shape.
+                "shape": list(self._shape),
                 "external": "STREAM:",
             },
         }
@@ -262,7 +267,7 @@ class LightSheet(HardwareDevice):
     ) -> None:
         try:
             self.published = self._take(request, status, cancelled)
-            self._documents += self._stream_documents(self.published, request.run_uid)
+            self._documents += self._stream_documents(self.published, request)
         except Exception as error:  # noqa: BLE001 - the top of a thread
             LOGGER.info("%s gave up its volume: %s", self.name, error)
             if status.is_given_up:
@@ -276,15 +281,31 @@ class LightSheet(HardwareDevice):
         self, request: VolumeRequest, status: VolumeStatus, cancelled: threading.Event
     ) -> AcquiredVolume:
         planned, positions_um = self._plan(request)
+        came = 0
         with self._open_sink(planned) as sink:
-            with (
-                self._slices(request, positions_um, planned, cancelled) as slices,
-                self._lit(cancelled),
-            ):
-                for index, (pixels, elapsed_s, z_um) in enumerate(slices):
-                    sink.write(pixels, index=index, delta_t_s=elapsed_s, z_um=z_um)
-                    status.progress(index + 1)
+            try:
+                with (
+                    self._slices(request, positions_um, planned, cancelled) as slices,
+                    self._lit(cancelled),
+                ):
+                    for came, (pixels, elapsed_s, z_um) in enumerate(slices, start=1):
+                        sink.write(pixels, index=came - 1, delta_t_s=elapsed_s, z_um=z_um)
+                        status.progress(came)
+            except AcquisitionError as error:
+                raise self._short(request, sink, came, error) from error
             return sink.finish()
+
+    def _short(
+        self, request: VolumeRequest, sink: FrameSink, came: int, error: AcquisitionError
+    ) -> AcquisitionError:
+        """Say why a volume fell short, and keep what came of it if that was asked for."""
+        why = str(error)
+        if sink.back_pressure_s:
+            why += f" The camera had waited {sink.back_pressure_s:.3g} s for the disk."
+        if not came or request.on_short == "discard":
+            return AcquisitionError(f"{why} Nothing of the volume is kept.")
+        kept = sink.keep(why)
+        return AcquisitionError(f"{why} What came is kept as the incomplete volume {kept.uid}.")
 
     def _plan(self, request: VolumeRequest) -> tuple[PlannedVolume, list[float]]:
         """Read from the hardware all that has to be known before the light goes on."""
@@ -298,6 +319,7 @@ class LightSheet(HardwareDevice):
             self._check_sweep(request, center_um)
         if request.is_sweep and self._slicing == "sequenced":
             self._check_steps(request.num_slices)
+        positions_um = request.positions_um(center_um)
         planned = PlannedVolume(
             shape=(request.num_slices, height, width),
             dtype=dtype.name,
@@ -305,10 +327,15 @@ class LightSheet(HardwareDevice):
             step_um=request.step_um,
             exposure_ms=float(self._camera.read()[f"{self._camera.name}_exposure"]["value"]),
             positions_um=found_um,
+            first_z_um=positions_um[0],
+            z_tolerance_um=self._drive.tolerance_um,
+            significant_bits=self._camera.significant_bits(),
+            frames_differ=self._camera.frames_differ,
             camera=self._camera.name,
             run_uid=request.run_uid,
+            file_format=request.file_format,
         )
-        return planned, request.positions_um(center_um)
+        return planned, positions_um
 
     def _check_sweep(self, request: VolumeRequest, center_um: float) -> None:
         positions_um = request.positions_um(center_um)
@@ -377,6 +404,22 @@ class LightSheet(HardwareDevice):
             else:
                 slices = self._stepped(positions_um, planned, cancelled)
             yield undo.enter_context(closing(slices))
+            self._check_end(positions_um)
+
+    def _check_end(self, positions_um: list[float]) -> None:
+        """See that the drive has come to the last slice; in the dark, when all frames are there.
+
+        A drive that steps by itself is not read back at each frame: had it missed a trigger, or
+        the camera dropped a frame, then it stands elsewhere now.
+        """
+        found_um, asked_um = self._drive.position_um, positions_um[-1]
+        if not abs(found_um - asked_um) <= self._drive.tolerance_um:  # also refuses NaN
+            raise AcquisitionError(
+                f"{self._drive.name} stands at {found_um:g} µm after {len(positions_um)} slices, "
+                f"of which the last was asked for at {asked_um:g} µm (tolerance "
+                f"{self._drive.tolerance_um:g} µm): it did not step once a frame. "
+                "Check its trigger cable."
+            )
 
     @contextmanager
     def _back_to(self, center_um: float) -> Iterator[None]:
@@ -433,25 +476,32 @@ class LightSheet(HardwareDevice):
         # Closed by the one who iterates, so that the camera never outlives its volume.
         return closing(
             self._core.frames(
-                self.label, count, exposure_ms=planned.exposure_ms, cancelled=cancelled
+                self.label,
+                count,
+                exposure_ms=planned.exposure_ms,
+                cancelled=cancelled,
+                counter=self._camera.frame_counter,
             )
         )
 
     def _stream_documents(
-        self, volume: AcquiredVolume, run_uid: str
+        self, volume: AcquiredVolume, request: VolumeRequest
     ) -> list[tuple[str, dict[str, Any]]]:
         # The form that tiled's writer consumes as it stands: one resource a run, one index
         # an event, the literal uid in the template, the descriptor filled in by bluesky.
+        where: dict[str, Any]
+        if request.file_format == "ome-tiff":
+            mimetype, folder = "multipart/related;type=image/tiff", volume.path.parent
+            where = {"template": volume.path.name}
+        else:
+            mimetype, folder = "application/x-zarr", volume.path
+            where = {"dataset": "0"}
         resource, compose_datum = compose_stream_resource(
-            mimetype="multipart/related;type=image/tiff",
-            uri=f"{volume.path.parent.as_uri().replace('file:///', 'file://localhost/')}/",
+            mimetype=mimetype,
+            uri=f"{folder.as_uri().replace('file:///', 'file://localhost/')}/",
             data_key=self.name,
-            parameters={
-                "template": f"{volume.uid}.tif",
-                "chunk_shape": [1, *self._shape],
-                "join_method": "stack",
-            },
-            start={"uid": run_uid},
+            parameters={**where, "chunk_shape": [1, *self._shape], "join_method": "stack"},
+            start={"uid": request.run_uid},
         )
         datum = compose_datum(
             indices={"start": 0, "stop": 1}, descriptor={"uid": "", "data_keys": {self.name: {}}}

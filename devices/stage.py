@@ -152,7 +152,7 @@ class FocusDrive(Stage):
     ) -> None:
         super().__init__(name, core=core, label=label)
         self.limits = {"z": limits}
-        self._tolerance_um = tolerance_um
+        self.tolerance_um = tolerance_um
         self.timeout_s = timeout_s
 
     def set(self, value: float) -> ActionStatus:
@@ -166,7 +166,7 @@ class FocusDrive(Stage):
         z_um = self._checked(value)
         return self._status(
             self._core.move(
-                self.label, z_um, tolerance_um=self._tolerance_um, timeout_s=self.timeout_s
+                self.label, z_um, tolerance_um=self.tolerance_um, timeout_s=self.timeout_s
             )
         )
 

@@ -154,13 +154,28 @@ class DeviceLayerClient:
 
     # Plans
 
-    def execute(self, name: str, /, **kwargs: JsonValue) -> Item:
-        """Run a plan now; returns as soon as it is accepted, with its `item_uid`."""
-        return self._submit("queue/item/execute", name, kwargs)
+    def execute(
+        self, name: str, meta: Mapping[str, JsonValue] | None = None, /, **kwargs: JsonValue
+    ) -> Item:
+        """Run a plan now; returns as soon as it is accepted, with its `item_uid`.
 
-    def enqueue(self, name: str, /, **kwargs: JsonValue) -> Item:
-        """Append a plan to the queue, which `start_queue` sets going."""
-        return self._submit("queue/item/add", name, kwargs)
+        Parameters
+        ----------
+        name : str
+            The plan.
+        meta : mapping, optional
+            What its documents shall say besides, such as a `session_id`, which its files
+            carry too.
+        **kwargs
+            The plan's arguments.
+        """
+        return self._submit("queue/item/execute", name, meta, kwargs)
+
+    def enqueue(
+        self, name: str, meta: Mapping[str, JsonValue] | None = None, /, **kwargs: JsonValue
+    ) -> Item:
+        """Append a plan to the queue, which `start_queue` sets going; else as `execute`."""
+        return self._submit("queue/item/add", name, meta, kwargs)
 
     def start_queue(self) -> None:
         """Run the queued plans, one after the other."""
@@ -281,8 +296,16 @@ class DeviceLayerClient:
 
     # Transport
 
-    def _submit(self, path: str, name: str, kwargs: Mapping[str, JsonValue]) -> Item:
+    def _submit(
+        self,
+        path: str,
+        name: str,
+        meta: Mapping[str, JsonValue] | None,
+        kwargs: Mapping[str, JsonValue],
+    ) -> Item:
         item = {"item_type": "plan", "name": name, "kwargs": kwargs}
+        if meta:
+            item["meta"] = meta
         return read(Item, self._post(path, {"item": item}).get("item"))
 
     def _get(self, path: str, query: Mapping[str, int] | None = None) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from pydantic_settings import (
 __all__ = ["CopilotSettings", "DeviceLayerSettings", "SettingsError"]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+# It goes into file and document metadata, and is a uid of the lineage.
+SessionId = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._:@+-]{0,127}$")]
 
 
 def _loopback(host: str) -> str:
@@ -109,12 +111,19 @@ class CopilotSettings(_Settings):
         Where the viz server listens, on loopback; 0 takes any free one.
     viz
         Whether it is started.
+    session
+        The id of the session to begin or go on with; None makes one up, or with one command
+        takes the device layer's own.
+    title
+        What the session is for.
     """
 
     url: AnyHttpUrl = AnyHttpUrl("http://127.0.0.1:60610")
     storage: Path | None = None
     viz_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     viz: bool = True
+    session: SessionId | None = None
+    title: str = ""
 
 
 def _file() -> Path:

@@ -7,7 +7,7 @@ import bluesky.preprocessors as bpp
 from bluesky.utils import MsgGenerator
 from pydantic import Field
 
-from devices import LightSheet, Stage, VolumeRequest
+from devices import FileFormat, LightSheet, OnShort, Stage, VolumeRequest
 from plans.parameters import ExposureMs, all_devices, inject
 
 __all__ = ["acquire_volume", "snap"]
@@ -33,6 +33,17 @@ def acquire_volume(
             "slices if step_um is 0; by default where the drive is."
         ),
     ] = None,
+    file_format: Annotated[
+        FileFormat,
+        Field(description="Keep it as one OME-TIFF file or as a folder of OME-Zarr."),
+    ] = "ome-tiff",
+    on_short: Annotated[
+        OnShort,
+        Field(
+            description="What becomes of a volume of which the camera did not deliver all: "
+            "discard it, or keep what came as an incomplete volume. It fails either way."
+        ),
+    ] = "discard",
     light_sheet: LightSheet = inject("light_sheet"),
     stages: list[Stage] = all_devices(),
 ) -> MsgGenerator[dict[str, Any]]:
@@ -53,7 +64,9 @@ def acquire_volume(
             exposure_ms=exposure_ms,
             step_um=step_um,
             center_um=center_um,
+            on_short=on_short,
             run_uid=run_uid or "",
+            file_format=file_format,
         )
         yield from bps.prepare(light_sheet, request, wait=True)
         yield from bps.trigger_and_read([light_sheet, *stages])

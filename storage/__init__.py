@@ -10,43 +10,66 @@ Knows nothing of devices, plans or HTTP, and is usable alone::
             writer.write(frame, FrameInfo(index=index, delta_t_s=0.01 * index, z_um=0.5 * index))
         record = writer.finish()
     with store.open(record.uid) as volume:
-        volume.array.max()
+        volume.array[1].max()
 """
 
+from storage.document_writer import DocumentWriter
+from storage.documents import Document, DocumentStore, KeptRun
 from storage.errors import (
+    BrokenDocumentsError,
     BrokenVolumeError,
+    DocumentsLostError,
+    ExportTakenError,
     FrameRefusedError,
     IncompleteVolumeError,
     IndexUnavailableError,
     InvalidUidError,
+    RunNotFoundError,
     StorageError,
     StorageFullError,
     StoreLockedError,
     TrashError,
     UidTakenError,
+    UnprovenVolumeError,
     VolumeNotFoundError,
     VolumeTrashedError,
     WriteFailedError,
     WriterClosedError,
 )
+from storage.export import export_imagej, export_ome_zarr
+from storage.hierarchy import Chunk, Hierarchy
 from storage.index import StoreStats
-from storage.inventory import BrokenFile, Refreshed
+from storage.inventory import BrokenFile, Progress, Refreshed
 from storage.lock import StoreLock
+from storage.pyramid import Level, levels, mean
 from storage.store import VolumeStore
 from storage.trash import TrashNote
-from storage.values import FrameInfo, VolumeRecord, VolumeSpec, new_uid
+from storage.values import FrameInfo, Shape, VolumeRecord, VolumeSpec, Voxels, new_uid
 from storage.volume import Volume
 from storage.writer import VolumeWriter
 
 __all__ = [
+    "BrokenDocumentsError",
     "BrokenFile",
     "BrokenVolumeError",
+    "Chunk",
+    "Document",
+    "DocumentStore",
+    "DocumentWriter",
+    "DocumentsLostError",
+    "ExportTakenError",
     "FrameInfo",
     "FrameRefusedError",
+    "Hierarchy",
     "IncompleteVolumeError",
     "IndexUnavailableError",
     "InvalidUidError",
+    "KeptRun",
+    "Level",
+    "Progress",
     "Refreshed",
+    "RunNotFoundError",
+    "Shape",
     "StorageError",
     "StorageFullError",
     "StoreLock",
@@ -55,6 +78,7 @@ __all__ = [
     "TrashError",
     "TrashNote",
     "UidTakenError",
+    "UnprovenVolumeError",
     "Volume",
     "VolumeNotFoundError",
     "VolumeRecord",
@@ -62,7 +86,12 @@ __all__ = [
     "VolumeStore",
     "VolumeTrashedError",
     "VolumeWriter",
+    "Voxels",
     "WriteFailedError",
     "WriterClosedError",
+    "export_imagej",
+    "export_ome_zarr",
+    "levels",
+    "mean",
     "new_uid",
 ]

@@ -23,11 +23,13 @@ from pydantic import JsonValue
 from tqdm import tqdm
 
 from storage.errors import BrokenVolumeError, StorageError
+from storage.export import export_imagej, export_ome_zarr
 from storage.inventory import BrokenFile, Refreshed
 from storage.store import VolumeStore
 from storage.values import VolumeRecord
 
 _PAGE: Final = 1000
+_EXPORTS: Final = {"ome-zarr": export_ome_zarr, "imagej": export_imagej}
 
 
 class _Bar(tqdm):
@@ -141,6 +143,14 @@ def _rebuild(store: VolumeStore, _: argparse.Namespace) -> Answer:
     )
 
 
+def _export(store: VolumeStore, options: argparse.Namespace) -> Answer:
+    def copy(uid: str) -> str:
+        with store.open(uid) as volume, _bar(f"copying {uid}", unit="part") as progress:
+            return f"is copied to {_EXPORTS[options.form](volume, options.to, progress)}"
+
+    return _each(options.uid, copy)
+
+
 def _trash(store: VolumeStore, options: argparse.Namespace) -> Answer:
     by = options.by or getpass.getuser()
     return _each(options.uid, lambda uid: store.trash(uid, reason=options.reason, by=by).told())
@@ -203,9 +213,9 @@ def _every_uid(store: VolumeStore) -> Iterator[str]:
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
+def _bar(what: str, unit: str = "file") -> Iterator[Callable[[int, int], None]]:
     """Show progress where a person looks on, and leave no trace of it."""
-    with _Bar(desc=what, unit="file", file=sys.stderr, leave=False, disable=None) as bar:
+    with _Bar(desc=what, unit=unit, file=sys.stderr, leave=False, disable=None) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
@@ -303,6 +313,15 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("uid", metavar="UID", nargs="*", default=[])
     which.add_argument("--all", action="store_true", help="every volume")
     command("rebuild", _rebuild, "make the index again, from the files alone")
+    export = command("export", _export, "copy volumes for other programs")
+    export.add_argument("uid", metavar="UID", nargs="+")
+    export.add_argument("--to", metavar="DIR", type=Path, required=True, help="made if need be")
+    export.add_argument(
+        "--form",
+        choices=_EXPORTS,
+        default="ome-zarr",
+        help="a folder of OME-Zarr with coarser levels, or a stack for ImageJ and Fiji",
+    )
     trash = command("trash", _trash, "put volumes into the trash")
     trash.add_argument("uid", metavar="UID", nargs="+")
     trash.add_argument("--reason", metavar="WHY", required=True)

@@ -156,6 +156,14 @@ def reserve(path: Path) -> None:
         file.truncate(size)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, a link or a whole folder; no-op where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable where the platform can sync a folder."""
     if not hasattr(os, "O_DIRECTORY"):  # Windows writes them with the file

@@ -63,6 +63,30 @@ class BrokenVolumeError(StorageError):
         self.reason = reason
 
 
+class RunNotFoundError(StorageError):
+    """No documents of such a run are kept."""
+
+    def __init__(self, run_uid: object, folder: Path) -> None:
+        super().__init__(f"no documents of a run {str(run_uid)[:80]!r} in {folder}")
+
+
+class BrokenDocumentsError(StorageError):
+    """The file of this name does not hold a run's documents."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+
+
+class DocumentsLostError(StorageError):
+    """Documents could not be kept; their run's file has no stop document."""
+
+    def __init__(self, folder: Path, problems: Sequence[str]) -> None:
+        super().__init__(
+            f"Bluesky's documents could not be kept in {folder} ({'; '.join(problems)}). "
+            "Look after the disk and its free space; published volumes are not affected."
+        )
+
+
 class StorageFullError(StorageError):
     """The disk has no room for the volume; known before its first frame."""
 
@@ -73,6 +97,14 @@ class StorageFullError(StorageError):
         )
         self.bytes_needed = bytes_needed
         self.bytes_free = bytes_free
+
+
+class ExportTakenError(StorageError):
+    """Something has the name that a copy would get; nothing is ever overwritten."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} exists. Move it away, or export to another folder.")
+        self.path = path
 
 
 class FrameRefusedError(StorageError):
@@ -103,6 +135,13 @@ class IncompleteVolumeError(StorageError):
             f"(slices {ranges(missing)})"
         )
         self.missing = tuple(missing)
+
+
+class UnprovenVolumeError(StorageError):
+    """What came is not what was asked for; the volume was discarded."""
+
+    def __init__(self, uid: str, flaw: str) -> None:
+        super().__init__(f"volume {uid} was discarded: {flaw}")
 
 
 class StoreLockedError(StorageError):

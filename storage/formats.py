@@ -1,19 +1,35 @@
-"""Which names in the store's folders are volumes, and who reads them: decided here alone."""
+"""Which names in the store's folders are volumes, who reads and writes them: decided here alone."""
 
 import contextlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from storage import ome_tiff
+from storage import ome_tiff, ome_zarr
 from storage.errors import BrokenVolumeError, InvalidUidError
-from storage.values import VolumeRecord, checked_uid
+from storage.ome_xml import Written
+from storage.stored import Stored
+from storage.values import VolumeRecord, VolumeSpec, checked_uid
 
 Mark = tuple[int, int]
 """Size (bytes) and last change (ns since 1970): while they are the same, so is the volume."""
+
+
+class VolumeFile(Protocol):
+    """A volume being written under its temporary name."""
+
+    def write(self, index: int, frame: memoryview) -> None:
+        """Write one frame's bytes; on any thread, in any order. Raises OSError."""
+
+    def close(self) -> None:
+        """Close it as it is. Idempotent."""
+
+    def seal(self, written: Written) -> None:
+        """Complete it, put everything on the disk and match it with what was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,35 +38,74 @@ class Format:
 
     Attributes
     ----------
+    key
+        As `VolumeSpec.format` says it.
     suffix
-        What follows the UID in the name.
-    head
-        For a folder: the file in it that is written last and describes it all. Empty for a file.
-    read
-        Returns the record without reading pixels; raises BrokenVolumeError or OSError.
+        What follows the UID in the file's name.
+    files
+        For a folder: the files in it. Empty for a file.
+    create
+        Lays out a volume where `claim` made room; owns its disk space or raises StorageFullError.
+    load
+        Finds a finished one without reading pixels; raises BrokenVolumeError or OSError.
     """
 
+    key: str
     suffix: str
-    head: str = ""
-    read: Callable[[Path], VolumeRecord]
+    files: tuple[str, ...] = ()
+    create: Callable[[Path, VolumeSpec, datetime], VolumeFile]
+    load: Callable[[Path], Stored]
 
 
-FORMATS: Final = (Format(suffix=ome_tiff.SUFFIX, read=lambda path: ome_tiff.read_record(path)[0]),)
+FORMATS: Final = (
+    Format(
+        key="ome-tiff",
+        suffix=ome_tiff.SUFFIX,
+        create=ome_tiff.OmeTiffFile,
+        load=ome_tiff.load,
+    ),
+    Format(
+        key="ome-zarr",
+        suffix=ome_zarr.SUFFIX,
+        files=ome_zarr.FILES,
+        create=lambda path, spec, _created: ome_zarr.OmeZarrFolder(path, spec),
+        load=ome_zarr.load,
+    ),
+)
+
+
+def of(spec: VolumeSpec) -> Format:
+    """Return how this volume is to be kept."""
+    return next(known for known in FORMATS if known.key == spec.format)
+
+
+def paths(folder: Path, uid: str) -> Iterator[Path]:
+    """Return every name that this volume may have, the default first; raises InvalidUidError."""
+    return iter([folder / f"{checked_uid(uid)}{known.suffix}" for known in FORMATS])
 
 
 def find(folder: Path, uid: str) -> Path | None:
     """Return what has this name in `folder`, whatever it is, or None; raises InvalidUidError."""
-    paths = [folder / f"{checked_uid(uid)}{known.suffix}" for known in FORMATS]
-    return next((path for path in paths if os.path.lexists(path)), None)
+    return next((path for path in paths(folder, uid) if os.path.lexists(path)), None)
+
+
+def claim(path: Path, part: Path) -> None:
+    """Make the empty file or folder that becomes `path`, or raise FileExistsError."""
+    known = _format(path)
+    if known and known.files:
+        part.mkdir()
+    else:
+        part.open("xb").close()
 
 
 def mark(path: Path) -> Mark:
     """Return by what a change of this volume is seen; raises OSError."""
     status = path.lstat()
     known = _format(path)
-    if known and known.head and stat.S_ISDIR(status.st_mode):
+    if known and known.files and stat.S_ISDIR(status.st_mode):
         with contextlib.suppress(FileNotFoundError):  # then it is broken, and its own times do
-            status = (path / known.head).lstat()
+            inside = [(path / name).lstat() for name in known.files]
+            return sum(s.st_size for s in inside), max(s.st_mtime_ns for s in inside)
     return status.st_size, status.st_mtime_ns
 
 
@@ -75,17 +130,22 @@ def check(path: Path) -> Format:
         raise
     except (InvalidUidError, OSError) as error:
         raise BrokenVolumeError(path, str(error)) from error
-    if not (stat.S_ISDIR(mode) if known.head else stat.S_ISREG(mode)):
-        own = "folder" if known.head else "file"
+    if not (stat.S_ISDIR(mode) if known.files else stat.S_ISREG(mode)):
+        own = "folder" if known.files else "file"
         raise BrokenVolumeError(path, f"it is a {_kind(mode)}, not a {own} of this store")
     return known
 
 
 def read(path: Path) -> VolumeRecord:
     """Return the record of the volume at `path`, from its file alone; raises as `check` does."""
+    return load(path).record
+
+
+def load(path: Path) -> Stored:
+    """Return the volume at `path`, its pixels unread; raises as `check` does."""
     known = check(path)
     try:
-        return known.read(path)
+        return known.load(path)
     except OSError as error:
         if not os.path.lexists(path):
             raise FileNotFoundError(path) from error

@@ -11,9 +11,9 @@ Tables
     moved), ``size`` and ``mtime_ns`` (`formats.mark`: by them a change is seen), ``reason`` (why it
     is no volume; NULL if it is one).
 ``volume``
-    The names that are volumes: ``status`` (``complete``, or ``trashed``), ``created`` (µs since
-    1970, UTC), what people look for, ``record`` (all of it as JSON) and ``digest`` (XXH3 of the
-    row, which finds the damage that SQLite does not see).
+    The names that are volumes: ``status`` (``complete``, ``incomplete``, or ``trashed``),
+    ``created`` (µs since 1970, UTC), what people look for, ``record`` (all of it as JSON) and
+    ``digest`` (XXH3 of the row, which finds the damage that SQLite does not see).
 ``tag``
     The tags of the volumes that have some.
 ``fill``
@@ -44,7 +44,8 @@ from storage.values import VolumeRecord
 T = TypeVar("T")
 VOLUMES: Final = "volumes"
 TRASH: Final = "trash"
-_STATUS: Final = {VOLUMES: "complete", TRASH: "trashed"}
+_COMPLETE: Final = "complete"
+_TRASHED: Final = "trashed"
 _APPLICATION: Final = 0x67656E74  # "gent"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -127,7 +128,9 @@ class StoreStats:
     Attributes
     ----------
     volumes, bytes
-        The volumes that can be read, and the bytes of their pixels.
+        The complete volumes, and the bytes of their pixels.
+    incomplete
+        How many volumes are there that are not.
     trashed, trashed_bytes
         The same of those in the trash.
     broken
@@ -140,6 +143,7 @@ class StoreStats:
 
     volumes: int
     bytes: int
+    incomplete: int
     trashed: int
     trashed_bytes: int
     broken: int
@@ -331,18 +335,19 @@ def _source(asked: Mapping[str, object]) -> str:
 def _stats(connection: Connection) -> StoreStats:
     sums = "SELECT status, count(*), sum(bytes) FROM volume GROUP BY status"
     by_status = {status: (volumes, size) for status, volumes, size in connection.execute(sums)}
-    volumes, size = by_status.get(_STATUS[VOLUMES], (0, 0))
-    trashed, trashed_size = by_status.get(_STATUS[TRASH], (0, 0))
+    volumes, size = by_status.get(_COMPLETE, (0, 0))
+    trashed, trashed_size = by_status.get(_TRASHED, (0, 0))
     times = "SELECT min(created), max(created) FROM volume WHERE status = ?"
-    oldest, newest = connection.execute(times, (_STATUS[VOLUMES],)).fetchone()
+    oldest, newest = connection.execute(times, (_COMPLETE,)).fetchone()
     sessions = "SELECT count(DISTINCT session_id) FROM volume WHERE status = ?"
     return StoreStats(
         volumes=volumes,
         bytes=size,
+        incomplete=by_status.get("incomplete", (0, 0))[0],
         trashed=trashed,
         trashed_bytes=trashed_size,
         broken=len(connection.execute(_BROKEN).fetchall()),
-        sessions=connection.execute(sessions, (_STATUS[VOLUMES],)).fetchone()[0],
+        sessions=connection.execute(sessions, (_COMPLETE,)).fetchone()[0],
         oldest=None if oldest is None else _EPOCH + oldest * _MICROSECOND,
         newest=None if newest is None else _EPOCH + newest * _MICROSECOND,
     )
@@ -354,7 +359,7 @@ def _row(name: str, record: VolumeRecord) -> tuple[object, ...]:
     return (
         name,
         spec.uid,
-        _STATUS[name.split("/", maxsplit=1)[0]],
+        _TRASHED if name.startswith(f"{TRASH}/") else record.status,
         _value(record.created),
         spec.session_id,
         spec.item_uid,

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from storage import disk, ome_xml
 from storage.errors import BrokenVolumeError
+from storage.stored import Slots, Stored
 from storage.values import VolumeRecord, VolumeSpec, volume_checksum
 
 SUFFIX: Final = ".tif"
@@ -81,6 +82,12 @@ class OmeTiffFile:
         asked = (spec.uid, *spec.shape, np.dtype(spec.dtype), offset)
         if found != asked:
             raise BrokenVolumeError(self._path, f"reads back as {found}, asked for {asked}")
+
+
+def load(path: Path) -> Stored:
+    """Return the volume in this file; raises as `read_record` does."""
+    record, pixels_at, digests = read_record(path)
+    return Stored(record, digests, Slots(record, path, pixels_at, rows=record.shape[1]))
 
 
 def read_record(path: Path) -> tuple[VolumeRecord, int, Sequence[bytes]]:

@@ -13,16 +13,18 @@ from typing import Any, Final
 from uuid import UUID
 from xml.etree import ElementTree as ET
 
+import numpy as np
 from ome_types import model
 
-from storage.values import FrameInfo, VolumeRecord, VolumeSpec
+from storage.values import MOST_REASON_CHARACTERS, FrameInfo, VolumeRecord, VolumeSpec
 
 VOLUME: Final = "gently/volume"
 FRAMES: Final = "gently/frames"
 _PLAIN_TEXT: Final = frozenset(
     {
         *("uid", "dtype", "session_id", "item_uid", "run_uid"),
-        *("plan_name", "instrument", "camera", "created", "checksum"),
+        *("plan_name", "instrument", "camera", "created", "checksum", "reason"),
+        *("format", "compression"),
     }
 )
 _END: Final = b"</OME>"
@@ -36,9 +38,9 @@ class Written:
     Attributes
     ----------
     frames
-        One per slice, in the order of the slices.
+        Those that came, in the order of the slices.
     digests
-        XXH3 of each frame (8 bytes, big-endian), in the order of the slices.
+        XXH3 of each slice (8 bytes, big-endian), in their order, also of those that are missing.
     """
 
     record: VolumeRecord
@@ -54,11 +56,7 @@ def draft(spec: VolumeSpec, created: datetime) -> bytes:
 def final(written: Written, size: int) -> bytes:
     """Return the description of a finished volume, padded to `size` bytes."""
     record = written.record
-    results = {
-        "checksum": record.checksum,
-        "waits": record.waits,
-        "back_pressure_s": record.back_pressure_s,
-    }
+    results = record.model_dump(mode="json", exclude={"spec", "path", "created"})
     digests = [digest.hex() for digest in written.digests]
     head, tail = _head(record.spec, record.created, results, digests).split("</Pixels>")
     plane = _plane_template(record.spec)
@@ -74,7 +72,13 @@ def final(written: Written, size: int) -> bytes:
 def longest(spec: VolumeSpec, created: datetime) -> int:
     """Return the number of bytes that no final description of this volume exceeds."""
     slices = spec.shape[0]
-    results = {"checksum": "xxh3_64:" + 16 * "0", "waits": 1 << 62, "back_pressure_s": -1e-300 / 3}
+    results = {
+        "checksum": "xxh3_64:" + 16 * "0",
+        "back_pressure_s": -1e-300 / 3,
+        **dict.fromkeys(("waits", "saturated", "repeated"), 1 << 62),
+        "missing": [],  # each takes less room than the plane that it has not
+        "reason": "&" * MOST_REASON_CHARACTERS,  # "&amp;"
+    }
     head = _head(spec, created, results, ())
     plane = _plane_template(spec) % (slices, _LONGEST_FLOAT, _LONGEST_FLOAT)
     return len(head.encode()) + slices * (len(plane.encode()) + len("0123456789abcdef "))
@@ -144,7 +148,7 @@ def _image(spec: VolumeSpec, created: datetime) -> model.Image:
         dimension_order=model.Pixels_DimensionOrder.XYZCT,
         type=model.PixelType("float" if spec.dtype == "float32" else spec.dtype),
         big_endian=False,
-        significant_bits={"uint8": 8, "uint16": 16, "float32": 32}[spec.dtype],
+        significant_bits=spec.significant_bits or 8 * np.dtype(spec.dtype).itemsize,
         size_x=columns,
         size_y=rows,
         size_z=slices,

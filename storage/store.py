@@ -1,17 +1,18 @@
-"""The flat store, ``{root}/volumes/{uid}.tif``: it knows nothing that its files do not say."""
+"""The flat store, ``{root}/volumes/{uid}.…``: it knows nothing that its files do not say."""
 
 import logging
+import os
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import xxhash
 
-from storage import formats, inventory, ome_tiff
+from storage import disk, formats, inventory
 from storage.errors import (
     BrokenVolumeError,
     IndexUnavailableError,
@@ -22,8 +23,9 @@ from storage.errors import (
 )
 from storage.index import TRASH, VOLUMES, Entry, Index, NotFilledError, StoreStats
 from storage.inventory import BrokenFile, Progress, Refreshed
+from storage.stored import Stored
 from storage.trash import Trash, TrashNote
-from storage.values import VolumeRecord, VolumeSpec, checked_uid
+from storage.values import VolumeRecord, VolumeSpec
 from storage.volume import Volume
 from storage.writer import PART, VolumeWriter
 
@@ -69,9 +71,8 @@ class VolumeStore:
         self.close()
 
     def path(self, uid: str) -> Path:
-        """Return where the volume is, or would be; raises InvalidUidError."""
-        default = self.volumes / f"{checked_uid(uid)}{ome_tiff.SUFFIX}"
-        return formats.find(self.volumes, uid) or default
+        """Return where the volume is, or would be by default; raises InvalidUidError."""
+        return formats.find(self.volumes, uid) or next(formats.paths(self.volumes, uid))
 
     # ------------------------------------------------------------------ writing
 
@@ -85,7 +86,7 @@ class VolumeStore:
         UidTakenError
             A volume of this UID exists, is being written, or is or was in the trash.
         """
-        path = self.path(spec.uid)
+        path = self.volumes / f"{spec.uid}{formats.of(spec).suffix}"
         part = self._claim(spec.uid, path)
         try:
             self._check_free(spec.uid, self._trash.claims(spec.uid))
@@ -93,6 +94,10 @@ class VolumeStore:
         except BaseException:
             self._release(part)
             raise
+
+    def free_bytes(self) -> int:
+        """Return how many bytes the disk below the volumes has left for this user."""
+        return shutil.disk_usage(self.volumes).free
 
     def sweep(self) -> Sequence[Path]:
         """Remove what dead writers left, and return it.
@@ -102,7 +107,7 @@ class VolumeStore:
         """
         left = [part for part in self.volumes.glob(f"*{PART}") if part not in self._writing]
         for part in left:
-            part.unlink(missing_ok=True)
+            disk.remove(part)
             LOGGER.warning("removed %s, which its writer did not finish", part)
         return left
 
@@ -134,8 +139,8 @@ class VolumeStore:
 
     def open(self, uid: str) -> Volume:
         """Map a volume's pixels; raises as `record` does."""
-        record, pixels_at, _ = self._read(uid)
-        return Volume(record, pixels_at)
+        found = self._load(uid)
+        return Volume(found.record, found.pixels.open())
 
     def verify(self, uid: str) -> VolumeRecord:
         """Read all pixels back and match them with their checksums; memory is one frame.
@@ -145,17 +150,14 @@ class VolumeStore:
         BrokenVolumeError
             Frames differ from what was written; the reason names them.
         """
-        record, pixels_at, digests = self._read(uid)
-        frame = bytearray(record.spec.frame_bytes)
-        with record.path.open("rb") as file:
-            file.seek(pixels_at)
-            found = [_next_digest(file, frame) for _ in digests]
-        pairs = zip(digests, found, strict=True)
-        if wrong := [index for index, (then, now) in enumerate(pairs) if then != now]:
+        found = self._load(uid)
+        pairs = zip(found.digests, found.pixels.frames(), strict=True)
+        wrong = [n for n, (then, frame) in enumerate(pairs) if then != xxhash.xxh3_64_digest(frame)]
+        if wrong:
             raise BrokenVolumeError(
-                record.path, f"slices {ranges(wrong)} are not what was written there"
+                found.record.path, f"slices {ranges(wrong)} are not what was written there"
             )
-        return record
+        return found.record
 
     # ------------------------------------------------------------------ finding
 
@@ -185,7 +187,7 @@ class VolumeStore:
         since, until
             When the volume was begun: from `since` on, and before `until`; with a time zone.
         status
-            ``complete``, or ``trashed``.
+            ``complete``, ``incomplete``, or ``trashed``.
         limit, after
             A page: at most so many volumes, from behind the one of this UID.
 
@@ -299,12 +301,17 @@ class VolumeStore:
 
     def _claim(self, uid: str, path: Path) -> Path:
         """Own the name of an unfinished volume; raises UidTakenError."""
+        parts = [name.with_name(name.name + PART) for name in formats.paths(self.volumes, uid)]
         part = path.with_name(path.name + PART)
         try:
-            part.open("xb").close()
+            formats.claim(path, part)
         except FileExistsError:
             raise UidTakenError(uid, part) from None
         self._writing.add(part)
+        for other in parts:  # in another format
+            if other != part and os.path.lexists(other):
+                self._release(part)
+                raise UidTakenError(uid, other)
         return part
 
     def _check_free(self, uid: str, claimed: Path | None = None) -> None:
@@ -312,7 +319,7 @@ class VolumeStore:
             raise UidTakenError(uid, taken)
 
     def _release(self, part: Path) -> None:
-        part.unlink(missing_ok=True)
+        disk.remove(part)
         self._writing.discard(part)
 
     def _ended(self, part: Path, record: VolumeRecord | None) -> None:
@@ -328,11 +335,10 @@ class VolumeStore:
             raise VolumeTrashedError(uid, note.told())
         raise VolumeNotFoundError(uid, self.volumes)
 
-    def _read(self, uid: str) -> tuple[VolumeRecord, int, Sequence[bytes]]:
+    def _load(self, uid: str) -> Stored:
         path = self._located(uid)
         try:
-            formats.check(path)
-            return ome_tiff.read_record(path)
+            return formats.load(path)
         except FileNotFoundError:
             raise VolumeNotFoundError(uid, self.volumes) from None
 
@@ -376,9 +382,3 @@ class VolumeStore:
         except NotFilledError:  # another process began it anew, or it was damaged
             self.refresh()
         return ask()
-
-
-def _next_digest(file: BufferedReader, frame: bytearray) -> bytes:
-    """Read one frame into `frame` and return its digest."""
-    taken = file.readinto(frame)
-    return xxhash.xxh3_64_digest(memoryview(frame)[:taken])

@@ -7,7 +7,6 @@ that it was emptied was left by a process that died, and means nothing.
 
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,10 +142,7 @@ class Trash:
         emptied = note.model_copy(update={"emptied": datetime.now(UTC)})
         self._keep(emptied)
         if path := self.find(note.uid):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            disk.remove(path)
             disk.sync_folder(self.folder)
         return emptied
 

@@ -7,13 +7,14 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal, Protocol, Self
 
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -22,14 +23,43 @@ from pydantic import (
     Field,
     FiniteFloat,
     JsonValue,
+    model_validator,
 )
 from pydantic_core import from_json
 
-from storage.errors import InvalidUidError
+from storage.errors import InvalidUidError, ranges
 
 _UID: Final = re.compile(r"[0-9a-f]{32}")
 DTYPES: Final = ("uint8", "uint16", "float32")
 MOST_METADATA_BYTES: Final = 1 << 20
+MOST_REASON_CHARACTERS: Final = 300
+
+Shape = tuple[int, int, int]
+"""Slices, rows, columns."""
+
+
+class Voxels(Protocol):
+    """A volume's pixels, (z, y, x), which are read when they are indexed; numpy takes them too."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Slices, rows, columns."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the pixels."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Return a part as numpy would: by integers and slices."""
+
+    def __len__(self) -> int:
+        """Return the number of slices."""
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        """Return the slices one by one."""
+
+    def __array__(self) -> NDArray[Any]:
+        """Read everything."""
 
 
 def new_uid() -> str:
@@ -73,6 +103,14 @@ def _small_json(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return value
 
 
+def as_reason(text: str) -> str:
+    """Return `text` as it can be kept as the reason of a record."""
+    return "".join(c if c.isprintable() else " " for c in text)[:MOST_REASON_CHARACTERS]
+
+
+FileFormat = Literal["ome-tiff", "ome-zarr"]
+Compression = Literal["none", "blosc-lz4", "blosc-zstd"]
+
 Text = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
 Extent = Annotated[int, Field(ge=1, le=1_000_000)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
@@ -90,9 +128,18 @@ class VolumeSpec(BaseModel):
         Slices, rows, columns: (z, y, x).
     step_um
         Distance of two slices; 0 when nothing moved between them.
+    format, compression
+        How the volume is kept on the disk; OME-TIFF is not compressed.
     positions_um
         Readback at the start by ``device.axis``. The first key that ends with ``.x`` or ``.y``
         is where the planes are in X and Y.
+    first_z_um, z_tolerance_um
+        Where slice 0 was asked for, and how far from ``first_z_um + n * step_um`` slice n may lie;
+        the slices are then also taken one after the other. None if no place was asked for.
+    significant_bits
+        Of the camera's range, where it is less than the dtype's.
+    frames_differ
+        Whether noise rules out that two slices in a row have the same pixels.
     metadata
         Anything else that JSON can say, up to 1 MiB; kept in the file.
     """
@@ -105,6 +152,8 @@ class VolumeSpec(BaseModel):
     pixel_size_um: Positive
     step_um: NotNegative
     exposure_ms: NotNegative
+    format: FileFormat = "ome-tiff"
+    compression: Compression = "none"
     session_id: Text = ""
     item_uid: Text = ""
     run_uid: Text = ""
@@ -112,9 +161,19 @@ class VolumeSpec(BaseModel):
     instrument: Text = ""
     camera: Text = ""
     positions_um: dict[Text, FiniteFloat] = Field(default_factory=dict)
+    first_z_um: FiniteFloat | None = None
+    z_tolerance_um: NotNegative = 0.0
+    significant_bits: Annotated[int, Field(ge=1, le=32)] | None = None
+    frames_differ: bool = False
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_small_json)] = Field(
         default_factory=dict
     )
+
+    @model_validator(mode="after")
+    def _can_be_compressed(self) -> Self:
+        if self.format == "ome-tiff" and self.compression != "none":
+            raise ValueError(f"an OME-TIFF is not compressed; {self.compression} needs ome-zarr")
+        return self
 
     @property
     def frame_bytes(self) -> int:
@@ -173,6 +232,14 @@ class VolumeRecord(BaseModel):
         digests, each 8 bytes big-endian, in the order of the slices.
     waits, back_pressure_s
         How often, and how long in all, the camera's thread waited for the disk.
+    saturated
+        How many pixels are at the top of the camera's range.
+    repeated
+        How many slices have exactly the pixels of the slice before.
+    missing
+        The slices that never came; their pixels are 0.
+    reason
+        Why the volume is incomplete; empty if it is complete.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -183,10 +250,27 @@ class VolumeRecord(BaseModel):
     checksum: str
     waits: int
     back_pressure_s: float
+    saturated: int = 0
+    repeated: int = 0
+    missing: tuple[int, ...] = ()
+    reason: Annotated[str, Field(max_length=MOST_REASON_CHARACTERS)] = ""
+
+    @model_validator(mode="after")
+    def _gaps_are_explained(self) -> Self:
+        if self.missing and not self.reason:
+            raise ValueError("slices are missing and no reason is given")
+        if not all(0 <= index < self.shape[0] for index in self.missing):
+            raise ValueError("slices are missing that were never asked for")
+        return self
+
+    @property
+    def status(self) -> Literal["complete", "incomplete"]:
+        """Complete: it was proven to be what was asked for."""
+        return "incomplete" if self.reason else "complete"
 
     @property
     def uid(self) -> str:
-        """The volume's UID, also the stem of its file's name."""
+        """The volume's UID, also what its file's name begins with."""
         return self.spec.uid
 
     @property
@@ -214,7 +298,13 @@ class VolumeRecord(BaseModel):
         described |= self.spec.model_dump(mode="json", exclude={"uid", "metadata"})
         described |= {
             "created": self.created.isoformat(timespec="milliseconds"),
-            "frames": self.shape[0],
+            "status": self.status,
+            "frames": self.shape[0] - len(self.missing),
+            "dropped": len(self.missing),
+            "missing": ranges(self.missing),
+            "repeated": self.repeated,
+            "saturated": self.saturated,
+            "reason": self.reason,
             "bytes": self.spec.volume_bytes,
             "checksum": self.checksum,
             "waits": self.waits,

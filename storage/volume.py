@@ -3,29 +3,21 @@
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
-from storage.values import VolumeRecord
+from storage.values import VolumeRecord, Voxels
 
 
 class Volume:
-    """A volume's record and its pixels, mapped from the file. A context manager.
+    """A volume's record and its pixels, which stay in the file. A context manager.
 
     Closing drops the map; views that the caller took keep their part of it until they go.
     """
 
-    def __init__(self, record: VolumeRecord, pixels_at: int) -> None:
+    def __init__(self, record: VolumeRecord, array: Voxels) -> None:
         self.record = record
-        self._array: np.memmap[tuple[int, ...], np.dtype[np.generic]] | None = np.memmap(
-            record.path,
-            dtype=np.dtype(record.dtype).newbyteorder("<"),
-            mode="r",
-            offset=pixels_at,
-            shape=record.shape,
-        )
+        self._array: Voxels | None = array
 
     @property
-    def array(self) -> "np.memmap[tuple[int, ...], np.dtype[np.generic]]":
+    def array(self) -> Voxels:
         """The pixels, (z, y, x), read-only; raises ValueError after `close`."""
         if self._array is None:
             raise ValueError(f"volume {self.record.uid} is closed; open it again from the store")

@@ -1,8 +1,11 @@
-"""Writing one volume: frames in, a proven file under its final name out, or nothing at all."""
+"""Writing one volume: frames in, a proven file under its final name out, or nothing at all.
+
+What fell short is published only if that is asked for, and says so.
+"""
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -11,12 +14,16 @@ from typing import Final, Self
 import numpy as np
 import xxhash
 
-from storage import disk
-from storage.errors import FrameRefusedError, IncompleteVolumeError, WriterClosedError
-from storage.ome_tiff import OmeTiffFile
+from storage import disk, formats, proof
+from storage.errors import (
+    FrameRefusedError,
+    IncompleteVolumeError,
+    UnprovenVolumeError,
+    WriterClosedError,
+)
 from storage.ome_xml import Written
 from storage.pump import Frame, FramePump
-from storage.values import FrameInfo, VolumeRecord, VolumeSpec, volume_checksum
+from storage.values import FrameInfo, VolumeRecord, VolumeSpec, as_reason, volume_checksum
 
 PART: Final = ".part"
 LOGGER = logging.getLogger(__name__)
@@ -26,7 +33,8 @@ class VolumeWriter:
     """One volume being written; made by `VolumeStore.create`.
 
     A context manager: leaving it without `finish` discards the volume. `write` may be called from
-    several threads, `discard` from any thread at any time. Only `finish` gives the file its name.
+    several threads, `discard` from any thread at any time. Only `finish`, and `keep` for a volume
+    that fell short, give the file its name.
     At the end `ended` is told once: the record, or None if the volume was discarded.
     """
 
@@ -40,12 +48,14 @@ class VolumeWriter:
         self._created = datetime.now(UTC)
         self._frames: dict[int, FrameInfo] = {}
         self._digests: dict[int, bytes] = {}
+        self._saturated: dict[int, int] = {}
+        self._full_scale = proof.full_scale(spec)
         self._dtype: np.dtype[np.generic] = np.dtype(spec.dtype)
         self._taking = True
         self._ended = False
         self._claiming = threading.Lock()
         self._ending = threading.RLock()
-        self._file = OmeTiffFile(self._part, spec, self._created)
+        self._file = formats.of(spec).create(self._part, spec, self._created)
         try:
             little_endian = self._dtype.newbyteorder("<")
             self._pump = FramePump(self._store, spec.shape[1:], little_endian)
@@ -83,6 +93,11 @@ class VolumeWriter:
         self._pump.put(info.index, frame)
         self._check_taking()
 
+    @property
+    def back_pressure_s(self) -> float:
+        """How long `write` has waited for the disk so far, in all."""
+        return self._pump.back_pressure_s
+
     def finish(self) -> VolumeRecord:
         """Wait for the disk, prove the volume and publish it under its final name.
 
@@ -92,6 +107,8 @@ class VolumeWriter:
         ------
         IncompleteVolumeError
             Frames are missing.
+        UnprovenVolumeError
+            Frames are not what was asked for.
         WriteFailedError
             A frame could not be written.
         BrokenVolumeError
@@ -99,12 +116,27 @@ class VolumeWriter:
         WriterClosedError
             The volume was finished or discarded.
         """
+        return self._end("")
+
+    def keep(self, reason: str) -> VolumeRecord:
+        """Publish what came of a volume that fell short, as incomplete and with its gaps.
+
+        Raises
+        ------
+        IncompleteVolumeError
+            No frame came at all.
+        WriteFailedError, UnprovenVolumeError, BrokenVolumeError, WriterClosedError
+            As `finish`; the volume is then discarded.
+        """
+        return self._end(as_reason(reason) or "it was not said why")
+
+    def _end(self, reason: str) -> VolumeRecord:
         with self._claiming:
             self._check_taking()
             self._taking = False
         try:
             with self._ending:
-                record = self._publish()
+                record = self._publish(reason)
                 self._ended = True
         except BaseException as error:
             self.discard(repr(error))
@@ -122,7 +154,7 @@ class VolumeWriter:
                 return
             self._ended = True
             self._file.close()
-            self._part.unlink(missing_ok=True)
+            disk.remove(self._part)
         LOGGER.warning("volume %s discarded: %s", self.spec.uid, reason)
         self._tell_ended(None)
 
@@ -151,28 +183,25 @@ class VolumeWriter:
             raise WriterClosedError(f"volume {self.spec.uid} is finished or discarded")
 
     def _store(self, index: int, frame: Frame) -> None:
-        """Hash and write one frame; on a thread of the pump."""
+        """Write, hash and look at one frame; on a thread of the pump."""
         data = frame.reshape(-1).view(np.uint8).data
         self._file.write(index, data)
-        self._digests[index] = xxhash.xxh3_64_digest(data)
+        digest, self._saturated[index] = proof.look(frame.reshape(-1), self._full_scale)
+        self._digests[index] = digest
 
-    def _publish(self) -> VolumeRecord:
-        slices = self.spec.shape[0]
-        if missing := [index for index in range(slices) if index not in self._frames]:
-            raise IncompleteVolumeError(self.spec.uid, missing, slices)
+    def _publish(self, reason: str) -> VolumeRecord:
+        slices = range(self.spec.shape[0])
+        missing = tuple(index for index in slices if index not in self._frames)
+        if missing and (not reason or len(missing) == len(slices)):
+            raise IncompleteVolumeError(self.spec.uid, missing, len(slices))
         self._pump.drain()
-        if len(self._digests) < slices:
+        if len(self._digests) + len(missing) < len(slices):
             raise WriterClosedError(f"volume {self.spec.uid} was discarded while it was finished")
-        digests = [self._digests[index] for index in range(slices)]
-        record = VolumeRecord(
-            spec=self.spec,
-            path=self._path,
-            created=self._created,
-            checksum=volume_checksum(digests),
-            waits=self._pump.waits,
-            back_pressure_s=round(self._pump.back_pressure_s, 6),
-        )
-        frames = [self._frames[index] for index in range(slices)]
+        # What nobody wrote reads as zeros.
+        gap = xxhash.xxh3_64_digest(bytes(self.spec.frame_bytes)) if missing else b""
+        digests = [self._digests.get(index, gap) for index in slices]
+        record = self._proven(missing, digests, reason)
+        frames = [self._frames[index] for index in slices if index in self._frames]
         self._file.seal(Written(record=record, frames=frames, digests=digests))
         self._part.replace(self._path)
         try:
@@ -181,3 +210,24 @@ class VolumeWriter:
             self._path.replace(self._part)  # what may not outlive a power cut is not published
             raise
         return record
+
+    def _proven(
+        self, missing: tuple[int, ...], digests: Sequence[bytes], reason: str
+    ) -> VolumeRecord:
+        """Match what came with what was asked for, and return what can be said of it."""
+        pixels = self.spec.shape[1] * self.spec.shape[2]
+        repeated = proof.repeats(self._digests, self._saturated, pixels)
+        if flaw := proof.flaw(self.spec, self._frames, repeated):
+            raise UnprovenVolumeError(self.spec.uid, flaw)
+        return VolumeRecord(
+            spec=self.spec,
+            path=self._path,
+            created=self._created,
+            checksum=volume_checksum(digests),
+            waits=self._pump.waits,
+            back_pressure_s=round(self._pump.back_pressure_s, 6),
+            saturated=sum(self._saturated.values()),
+            repeated=len(repeated),
+            missing=missing,
+            reason=reason,
+        )

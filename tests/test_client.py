@@ -160,6 +160,18 @@ class TestRequests:
         )
         assert server.asked == [("POST queue/item/execute", {"item": item})]
 
+    def test_carry_what_the_documents_shall_say_beside_any_argument(
+        self, server: ScriptedDeviceLayer, client: DeviceLayerClient
+    ) -> None:
+        answer = {"success": True, "item": {"item_uid": "i1", "name": "note"}}
+        server.answers |= {"POST queue/item/execute": answer, "POST queue/item/add": answer}
+        client.execute("note", {"session_id": "s"}, meta="an argument of the plan")
+        client.enqueue("note", {"session_id": "s"}, name="another")
+        assert [(body["item"]["meta"], body["item"]["kwargs"]) for _, body in server.asked] == [
+            ({"session_id": "s"}, {"meta": "an argument of the plan"}),
+            ({"session_id": "s"}, {"name": "another"}),
+        ]
+
     def test_for_a_uid_stay_in_their_place(
         self, server: ScriptedDeviceLayer, client: DeviceLayerClient
     ) -> None:

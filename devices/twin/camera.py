@@ -142,7 +142,11 @@ class SpimCamera(Peripheral, PythonCamera):
                 return
             frame = get_buffer(self.shape(), np.uint16)
             self._picture(index, pose, lit_ns / 1e6, frame)
-            yield {"Exposure-ms": exposure_ns / 1e6, "ZPositionUm": pose.z_um}
+            yield {
+                "FrameNumber": index,
+                "Exposure-ms": exposure_ns / 1e6,
+                "ZPositionUm": pose.z_um,
+            }
             # The camera keeps its own pace, unless its pictures are not taken in time.
             start_ns += period_ns
             if clock() > start_ns + period_ns:

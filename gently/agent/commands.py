@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from gently.agent.parameters import Parameter
 from gently.client import Plan
 
-ArgumentKind = Literal["none", "plan", "device"]
+ArgumentKind = Literal["none", "plan", "device", "uid"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ BUILTINS: Final[Mapping[str, Verb]] = {
     "read": Verb("what a device reads back now", argument="device", required=True),
     "status": Verb("what the microscope is doing"),
     "volumes": Verb("the latest volumes, newest first"),
+    "lineage": Verb("where data came from and what came of it", argument="uid", required=True),
     "stop": Verb("stop every motion, turn the light off and end the plan, now"),
     "pause": Verb("pause the running plan at its next checkpoint"),
     "resume": Verb("go on with the paused plan"),
@@ -153,8 +154,8 @@ def suggest(line: str, plans: Mapping[str, Plan], devices: Iterable[str] = ()) -
     if name in BUILTINS:
         if len(before) > 1:
             return []
-        names = {"none": (), "plan": tuple(plans), "device": tuple(devices)}
-        return _beginning_with(last, dict.fromkeys(names[BUILTINS[name].argument], ""))
+        names = {"plan": tuple(plans), "device": tuple(devices)}
+        return _beginning_with(last, dict.fromkeys(names.get(BUILTINS[name].argument, ()), ""))
     if name not in plans:
         return []
     parameters = Parameter.all_of(plans[name].json_schema)
@@ -184,7 +185,7 @@ def _builtin(
             raise CommandError(f"`{name}` needs a {verb.argument}{known}")
         return BuiltinCommand(name)
     (argument,) = rest
-    known_names = {"plan": [*plans, *BUILTINS], "device": devices}[verb.argument]
+    known_names = {"plan": [*plans, *BUILTINS], "device": devices}.get(verb.argument)
     if known_names is not None and argument not in known_names:
         raise CommandError(
             f"there is no {verb.argument} {argument!r}."

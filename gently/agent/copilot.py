@@ -5,7 +5,8 @@ Needs the extra `agent` (prompt_toolkit and rich). What is typed is understood b
 asks and shows.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from prompt_toolkit import PromptSession
@@ -25,6 +26,7 @@ from gently.agent.commands import (
     parse,
     suggest,
 )
+from gently.agent.journal import Journal, Prompt
 from gently.agent.queue_server_client import Outcome, QueueServerClient
 from gently.agent.rendering import render, render_outcome
 from gently.client import (
@@ -35,6 +37,7 @@ from gently.client import (
     Plan,
 )
 from gently.client import Progress as PlanProgress
+from gently.core.data_store import DataStoreError, Trace
 
 GREETING = "gently. Type a plan, or help; Tab completes; quit leaves, and a running plan goes on."
 QUESTION = "stop the microscope or leave it running? [s/l] (Enter leaves it running) "
@@ -47,6 +50,10 @@ class Copilot:
     ----------
     device_layer : DeviceLayerClient
         The microscope. It need not be there: what needs it says so.
+    journal : Journal
+        Where each line is recorded.
+    trace : callable
+        Returns the lineage of a uid, or raises `DataStoreError`.
     page_url : str, optional
         Where the viz page is.
     console : Console, optional
@@ -56,12 +63,15 @@ class Copilot:
     def __init__(
         self,
         device_layer: DeviceLayerClient,
+        journal: Journal,
+        trace: Callable[[str], Trace],
         *,
         page_url: str | None = None,
         console: Console | None = None,
     ) -> None:
         self._device_layer = device_layer
-        self._queue = QueueServerClient(device_layer)
+        self._queue = QueueServerClient(device_layer, trace)
+        self._journal = journal
         self._page_url = page_url
         self._console = console or Console()
         self._commands: PromptSession[str] = PromptSession()
@@ -104,21 +114,39 @@ class Copilot:
         self._completer.plans, self._completer.devices = plans, devices
 
     def _carry_out(self, line: str) -> bool:
-        """Do what a line says; False if it says to leave."""
-        try:
-            command = self._parse(line)
-            match command:
+        """Do what a line says, and record it; False if it says to leave."""
+        prompt, item, leave = Prompt(line), None, False
+        with self._explaining():
+            match self._parse(line):
+                case None:
+                    return True
                 case BuiltinCommand("quit"):
-                    return False
-                case BuiltinCommand():
-                    self._console.print(render(command.name, self._queue.ask(command)))
-                case PlanCommand():
-                    self._follow(self._queue.submit(command))
-        except (CommandError, ClientError) as error:
+                    leave = True
+                case BuiltinCommand() as builtin:
+                    self._console.print(render(builtin.name, self._queue.ask(builtin)))
+                case PlanCommand() as plan:
+                    item = self._queue.submit(plan, prompt.meta(self._journal.session_id))
+        self._record(prompt, item)
+        if item is not None:
+            with self._explaining():
+                self._follow(item)
+        return not leave
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Tell what goes wrong, and go on with the next line."""
+        try:
+            yield
+        except (CommandError, ClientError, DataStoreError) as error:
             self._console.print(Text(str(error), style="red"), soft_wrap=True)
         except KeyboardInterrupt:
             self._console.print("Interrupted; `status` tells whether a plan runs.")
-        return True
+
+    def _record(self, prompt: Prompt, item: Item | None) -> None:
+        try:
+            self._journal.record(prompt, item)
+        except DataStoreError as error:
+            self.notify(f"this line is not recorded in the lineage: {error}")
 
     def _parse(self, line: str) -> Command | None:
         """Understand a line by the catalogue of this moment; what needs none is never held up."""

@@ -1,8 +1,9 @@
 """Finished volumes: registered with their lineage, found and opened by UID."""
 
+import contextlib
 from dataclasses import dataclass
 
-from gently.core.data_store import DataStore, DataStoreError, Record, RegistrationError
+from gently.core.data_store import DataStore, DataStoreError, Record, RegistrationError, Trace
 from storage import StorageError, Volume, VolumeStore
 
 
@@ -54,10 +55,28 @@ class ImageManager:
             is registered.
         """
         try:
-            metadata = self._store.record(uid).metadata()
+            volume = self._store.record(uid)
         except (StorageError, OSError) as error:
             raise RegistrationError(f"{uid} cannot be registered: {error}") from error
-        return self._data_store.register_external_file(uid, self._store.path(uid), metadata)
+        # The store has a checksum of the pixels in the file: gigabytes need not be read again.
+        return self._data_store.register_external_file(
+            uid, volume.path, volume.metadata(), checksum=volume.checksum
+        )
+
+    def trace(self, uid: str) -> Trace:
+        """Return where a record came from and what came of it.
+
+        A volume of the folder that nobody has registered yet is registered first.
+
+        Raises
+        ------
+        DataStoreError
+            If there is neither a record nor a volume of this uid.
+        """
+        if uid not in self._data_store:
+            with contextlib.suppress(RegistrationError):
+                self.register(uid)
+        return self._data_store.trace(uid)
 
     def catch_up(self) -> CatchUp:
         """Register every volume of the folder that is not; needs no device layer."""

@@ -8,6 +8,7 @@ from pydantic import JsonValue, ValidationError
 
 from gently.agent.commands import BUILTINS, BuiltinCommand, PlanCommand
 from gently.client import DeviceLayerClient, Item, ItemState, Progress, Status, Volume
+from gently.core.data_store import Trace
 
 VOLUMES_SHOWN: Final = 20
 
@@ -58,14 +59,25 @@ class QueueServerClient:
     """Runs plans on the device layer and follows them; answers the builtin commands.
 
     Every method may raise a `ClientError`.
+
+    Parameters
+    ----------
+    device_layer : DeviceLayerClient
+        The microscope.
+    trace : callable
+        Returns the lineage of a uid, or raises `DataStoreError`.
     """
 
-    def __init__(self, device_layer: DeviceLayerClient) -> None:
+    def __init__(self, device_layer: DeviceLayerClient, trace: Callable[[str], Trace]) -> None:
         self._device_layer = device_layer
+        self._trace = trace
 
-    def submit(self, command: PlanCommand) -> Item:
-        """Have a plan run now; returns as soon as it is accepted."""
-        return self._device_layer.execute(command.name, **command.kwargs)
+    def submit(self, command: PlanCommand, meta: Mapping[str, JsonValue] | None = None) -> Item:
+        """Have a plan run now; returns as soon as it is accepted.
+
+        Its documents and files say what `meta` says.
+        """
+        return self._device_layer.execute(command.name, meta, **command.kwargs)
 
     def follow(
         self, item_uid: str, on_progress: Callable[[Progress], None] | None = None
@@ -74,7 +86,12 @@ class QueueServerClient:
         return _outcome(self._device_layer.wait(item_uid, on_progress))
 
     def ask(self, command: BuiltinCommand) -> Any:
-        """Carry out a builtin command and return what is to be shown: replies, or None."""
+        """Carry out a builtin command and return what is to be shown: replies, or None.
+
+        For `lineage` this may raise `DataStoreError`.
+        """
+        if command.name == "lineage":
+            return self._trace(str(command.argument))
         return _ANSWERS[command.name](self._device_layer, command.argument)
 
 

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
+from rich.tree import Tree
 
 from gently.agent.commands import BUILTINS, PlanCommand, write
 from gently.agent.parameters import Parameter
@@ -24,6 +25,7 @@ from gently.client import (
     StopReport,
     Volume,
 )
+from gently.core.data_store import Record, Step, Trace
 
 
 def render(verb: str, answer: Any) -> RenderableType:
@@ -142,6 +144,43 @@ def _volumes(volumes: list[Volume]) -> RenderableType:
     return table
 
 
+def _lineage(trace: Trace) -> RenderableType:
+    origins: list[Tree] = []
+    branch: list[Tree] = []
+    for step in trace.steps:
+        del branch[step.depth :]
+        text = _step(step, asked=step.record.uid == trace.uid)
+        tree = branch[-1].add(text) if branch else Tree(text)
+        if not branch:
+            origins.append(tree)
+        branch.append(tree)
+    return Group(*origins)
+
+
+def _step(step: Step, *, asked: bool) -> Text:
+    record = step.record
+    line = Text.assemble(f"{record.kind} ", (record.uid, "bold reverse" if asked else "bold"))
+    if said := _said(record):
+        line.append(f"  {said}")
+    line.append(f"  {datetime.fromisoformat(record.created).astimezone():%Y-%m-%d %H:%M:%S}", "dim")
+    if len(step.parents) > 1:
+        line.append(f"  of {', '.join(step.parents)}", "dim")
+    if record.deleted is not None:
+        line.append(f"  deleted: {record.reason}", "yellow")
+    elif record.missing:
+        line.append(f"  MISSING: {record.path}", "red")
+    return line
+
+
+def _said(record: Record) -> str:
+    """Return what people call it: the title, the words that were typed, the plan, its shape."""
+    known = record.metadata
+    if "shape" in known and isinstance(known["shape"], list):
+        return f"{' × '.join(map(str, known['shape']))} {known.get('dtype', '')}".rstrip()
+    words = (known.get(key) for key in ("title", "text", "name", "plan_name"))
+    return str(next(filter(None, words), ""))
+
+
 def _stop(report: StopReport) -> RenderableType:
     lines = [
         Text("everything stopped", style="green")
@@ -198,6 +237,7 @@ _RENDERERS: Final[Mapping[str, Callable[[Any], RenderableType]]] = {
     "read": _reading,
     "status": _status,
     "volumes": _volumes,
+    "lineage": _lineage,
     "stop": _stop,
     "pause": _status,
     "resume": _status,

@@ -23,9 +23,10 @@ from gently.agent.commands import (
     needs_catalogue,
     parse,
 )
+from gently.agent.journal import Journal, Prompt
 from gently.agent.queue_server_client import Completed, Ended, Failed, QueueServerClient
 from gently.client import ClientError, DeviceLayerClient, DeviceLayerUnreachable, Item, Progress
-from gently.core.data_store import DataStoreError
+from gently.core.data_store import DataStoreError, Trace
 
 
 class Exit(IntEnum):
@@ -47,6 +48,13 @@ class OneCommand:
         Where it runs.
     register : callable
         Registers the volume of a uid, or raises `DataStoreError`.
+    trace : callable
+        Returns the lineage of a uid, or raises `DataStoreError`.
+    journal : callable
+        Opens the journal of the commands, or raises `DataStoreError`; called when the command
+        has been carried out or its plan accepted, since nobody waits for it.
+    session_id : str, optional
+        The session of what the command acquires; the device layer's own, if none is given.
     out, err : text streams
         For programs, and for people.
     """
@@ -55,43 +63,57 @@ class OneCommand:
         self,
         device_layer: DeviceLayerClient,
         register: Callable[[str], object],
+        trace: Callable[[str], Trace],
+        journal: Callable[[], Journal],
+        session_id: str | None = None,
         out: TextIO | None = None,
         err: TextIO | None = None,
     ) -> None:
         self._device_layer = device_layer
-        self._queue = QueueServerClient(device_layer)
+        self._queue = QueueServerClient(device_layer, trace)
         self._register = register
+        self._journal = journal
+        self._session_id = session_id
         self._out = out or sys.stdout
         self._err = err or sys.stderr
 
     def run(self, line: str) -> Exit:
-        """Run the command to its end; the first Ctrl+C leaves a plan running."""
+        """Run the command to its end; the first Ctrl+C leaves a plan running.
+
+        It is recorded in the lineage, unless nobody was there to hear it.
+        """
+        prompt = Prompt(line)
         try:
-            return self._run(line)
-        except RefusedHereError as error:
-            self._say(str(error))
-            return Exit.FAILED
-        except CommandError as error:
-            self._say(str(error))
-            return Exit.USAGE
+            return self._run(prompt)
         except DeviceLayerUnreachable as error:
             self._say(str(error))
             return Exit.UNREACHABLE
-        except ClientError as error:
+        except (CommandError, ClientError, DataStoreError) as error:
             self._say(str(error))
-            return Exit.FAILED
+            self._record(prompt)
+            usage = isinstance(error, CommandError) and not isinstance(error, RefusedHereError)
+            return Exit.USAGE if usage else Exit.FAILED
         except KeyboardInterrupt:
             self._say("interrupted; `--run status` tells whether a plan runs")
             return Exit.INTERRUPTED
 
-    def _run(self, line: str) -> Exit:
-        match self._parse(line):
+    def _run(self, prompt: Prompt) -> Exit:
+        match self._parse(prompt.text):
             case BuiltinCommand() as builtin:
                 answer = self._queue.ask(builtin)
                 self._answer(answer)
+                self._record(prompt)
                 return Exit.FAILED if getattr(answer, "success", True) is False else Exit.DONE
             case PlanCommand() as plan:
-                return self._follow(self._queue.submit(plan))
+                item = self._queue.submit(plan, prompt.meta(self._session_id))
+                self._record(prompt, item)
+                return self._follow(item)
+
+    def _record(self, prompt: Prompt, item: Item | None = None) -> None:
+        try:
+            self._journal().record(prompt, item)
+        except DataStoreError as error:
+            self._say(f"the command is not recorded in the lineage: {error}")
 
     def _parse(self, line: str) -> Command:
         plans = self._device_layer.plans() if needs_catalogue(line) else {}
@@ -131,6 +153,8 @@ class OneCommand:
         self._answer(outcome.value)
 
     def _answer(self, answer: object) -> None:
+        if isinstance(answer, Trace):
+            answer = answer.to_json()
         print(json.dumps(to_jsonable_python(answer, by_alias=True)), file=self._out, flush=True)
 
     def _say(self, sentence: str) -> None:

@@ -17,7 +17,13 @@ from gently.api.messages import BodyError, BodyTooLargeError, Json, RequestRefus
 from gently.api.sockets import socket_routes
 from gently.core.device_layer import DeviceLayer
 from gently.core.errors import DeviceNotFoundError, GentlyError, ItemNotFoundError, WrongStateError
-from storage import BrokenVolumeError, InvalidUidError, VolumeNotFoundError
+from storage import (
+    BrokenDocumentsError,
+    BrokenVolumeError,
+    InvalidUidError,
+    RunNotFoundError,
+    VolumeNotFoundError,
+)
 
 __all__ = ["create_app"]
 
@@ -35,6 +41,8 @@ _STATUS: dict[type[Exception], int] = {
     InvalidUidError: 422,
     VolumeNotFoundError: 404,
     BrokenVolumeError: 409,
+    RunNotFoundError: 404,
+    BrokenDocumentsError: 409,
 }
 
 

@@ -50,7 +50,8 @@ def _parameter(parameter: inspect.Parameter, schema: Mapping[str, Any]) -> dict[
         if ours in schema:
             found[theirs] = schema[ours]
     if "enum" in schema:
-        found["annotation"]["devices"] = {schema["x-device"]: schema["enum"]}
+        kind = "devices" if "x-device" in schema else "enums"
+        found["annotation"][kind] = {_type(schema): schema["enum"]}
     return found
 
 
@@ -58,6 +59,8 @@ def _type(schema: Mapping[str, Any]) -> str:
     names = {"integer": "int", "number": "float", "string": "str", "null": "None"}
     if "x-device" in schema:
         return str(schema["x-device"])
+    if "enum" in schema:
+        return "Choice"
     if "anyOf" in schema:
         return " | ".join(_type(option) for option in schema["anyOf"])
     if schema.get("type") == "array":

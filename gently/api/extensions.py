@@ -53,6 +53,8 @@ def extension_routes() -> list[Route]:
     return [
         Route("/api/volumes", _volumes, methods=["GET"]),
         Route("/api/volumes/{uid:path}", _volume, methods=["GET"]),
+        Route("/api/runs", _runs, methods=["GET"]),
+        Route("/api/runs/{run_uid}/documents", _documents, methods=["GET"]),
         Route("/api/devices/{name}/read", _read_device, methods=["GET"]),
         Route("/api/history", _history, methods=["GET"]),
         Route("/api/items/{item_uid}", _read_item, methods=["GET"]),
@@ -76,6 +78,19 @@ async def _volumes(request: Request) -> Json:
 async def _volume(request: Request) -> Json:
     record = await run_in_threadpool(_layer(request).store.record, request.path_params["uid"])
     return Json(record.metadata())
+
+
+async def _runs(request: Request) -> Json:
+    limit = parse(_ListQuery, await read_parameters(request)).limit
+    runs = await run_in_threadpool(_layer(request).documents.runs, limit)
+    found = [{"run_uid": run.run_uid, "start": run.start, "stop": run.stop} for run in runs]
+    return Json({"runs": found})
+
+
+async def _documents(request: Request) -> StreamingResponse:
+    uid = request.path_params["run_uid"]
+    blocks = await run_in_threadpool(_layer(request).documents.blocks, uid)
+    return StreamingResponse(blocks, media_type="application/x-ndjson")
 
 
 async def _read_device(request: Request) -> Json:

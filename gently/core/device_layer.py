@@ -42,7 +42,15 @@ from gently.core.tasks import TaskList
 from gently.core.transitions import Place
 from gently.settings import DeviceLayerSettings
 from plans import ALL_PLANS
-from storage import FrameInfo, StoreLock, VolumeRecord, VolumeSpec, VolumeStore, VolumeWriter
+from storage import (
+    DocumentStore,
+    FrameInfo,
+    StoreLock,
+    VolumeRecord,
+    VolumeSpec,
+    VolumeStore,
+    VolumeWriter,
+)
 from storage import new_uid as new_volume_uid
 
 __all__ = ["DeviceLayer"]
@@ -98,7 +106,9 @@ class DeviceLayer:
                 goes_on=settings.queue_after_restart == "continue",
                 note=_unfinished(swept),
             )
-            self.runner = Runner(self.queue, self.prepare, self.events, self._run_metadata)
+            self.documents = DocumentStore(root)
+            keeper = undo.enter_context(self.documents.writer())
+            self.runner = Runner(self.queue, self.prepare, self.events, self._run_metadata, keeper)
             undo.callback(self._end_the_plan)
             self._undo = undo.pop_all()
 
@@ -130,7 +140,7 @@ class DeviceLayer:
         if errors := tuple(self._meta_errors(item)):
             raise PlanRefusedError(item.name, errors)
         plan = self.catalogue.bind(item.name, item.args, item.kwargs)
-        preflight(plan)
+        preflight(plan, self.store)
         return plan
 
     def check(self, item: Item) -> None:
@@ -242,6 +252,7 @@ class DeviceLayer:
             pixel_size_um=planned.pixel_size_um,
             step_um=planned.step_um,
             exposure_ms=planned.exposure_ms,
+            format=planned.file_format,
             session_id=self._session_of(item),
             item_uid=item.item_uid if item else "",
             run_uid=planned.run_uid,
@@ -249,13 +260,20 @@ class DeviceLayer:
             instrument=self.instrument.name,
             camera=planned.camera,
             positions_um=dict(planned.positions_um),
+            first_z_um=planned.first_z_um,
+            z_tolerance_um=planned.z_tolerance_um,
+            significant_bits=planned.significant_bits,
+            frames_differ=planned.frames_differ,
             metadata={"plan_kwargs": dict(item.kwargs) if item else {}},
         )
         return _Sink(self.store.create(spec), self._published)
 
     def _published(self, record: VolumeRecord) -> None:
-        LOGGER.info("published %s", record.path)
-        self.events.publish("volume.published", **record.metadata())
+        LOGGER.info("published %s (%s)", record.path, record.status)
+        if record.status == "complete":
+            self.events.publish("volume.published", **record.metadata())
+        else:  # whoever waits for a volume must not take this for it
+            self.events.publish("volume.incomplete", **record.metadata())
 
     def _end_the_plan(self) -> None:
         self.instrument.core.latch()
@@ -278,8 +296,17 @@ class _Sink:
     def write(self, frame: NDArray[Any], *, index: int, delta_t_s: float, z_um: float) -> None:
         self._writer.write(frame, FrameInfo(index=index, delta_t_s=delta_t_s, z_um=z_um))
 
+    @property
+    def back_pressure_s(self) -> float:
+        return self._writer.back_pressure_s
+
     def finish(self) -> AcquiredVolume:
-        record = self._writer.finish()
+        return self._told(self._writer.finish())
+
+    def keep(self, reason: str) -> AcquiredVolume:
+        return self._told(self._writer.keep(reason))
+
+    def _told(self, record: VolumeRecord) -> VolumeRecord:
         self._published(record)
         return record
 

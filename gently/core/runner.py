@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -26,6 +27,7 @@ from gently.core.events import EventLog
 from gently.core.lifecycle import Step
 from gently.core.queue import Item, PlanQueue, Result
 from gently.core.runs import RunList
+from storage import DocumentsLostError, DocumentWriter
 
 __all__ = ["Order", "Runner"]
 
@@ -63,6 +65,8 @@ class Runner:
         Where documents and progress go.
     metadata
         What goes into the start document of every run, besides the item's own.
+    documents
+        Keeps the documents; an item is not completed before they are on the disk.
     """
 
     def __init__(
@@ -71,11 +75,13 @@ class Runner:
         prepare: Callable[[Item], BoundPlan],
         events: EventLog,
         metadata: Callable[[Item], dict[str, Any]],
+        documents: DocumentWriter,
     ) -> None:
         self._queue = queue
         self._prepare = prepare
         self._events = events
         self._metadata = metadata
+        self._documents = documents
         self._engine = RunEngine(
             {}, context_managers=[], during_task=DuringTask(), call_returns_result=True
         )
@@ -178,7 +184,7 @@ class Runner:
 
     def _run(self) -> None:
         while (item := self._queue.take()) is not None:
-            step, result = self._carry_out(item)
+            step, result = self._documented(*self._carry_out(item))
             self._call_back_interrupters()
             with self._orders:  # at once, so that an order is for this item or for the next
                 self._wanted = self._progress = None
@@ -197,6 +203,16 @@ class Runner:
             return Step.FAIL, self._result(item, Step.FAIL, _cause(error), error)
         msg = "" if step is Step.COMPLETE else self._reason or _NOT_RESUMABLE
         return step, self._result(item, step, msg, value=value)
+
+    def _documented(self, step: Step, result: Result) -> tuple[Step, Result]:
+        """Wait for the documents: an item whose runs cannot be retraced is not completed."""
+        try:
+            self._documents.flush()
+        except DocumentsLostError as error:
+            step = Step.FAIL if step is Step.COMPLETE else step
+            msg = "; ".join(filter(None, (result.msg, str(error))))
+            return step, replace(result, exit_status=str(step), msg=msg)
+        return step, result
 
     def _until_ended(self, plan: BoundPlan, item: Item) -> tuple[Step, Any]:
         """Run the plan, stay with it while it is paused, and say how it has ended."""
@@ -285,6 +301,7 @@ class Runner:
 
     def _take_document(self, name: str, document: dict[str, Any]) -> None:
         self.runs.take(name, document)
+        self._documents(name, document)
         item_uid = self._item_uid()
         self._events.publish("document", item_uid=item_uid, name=name, doc=document)
 
@@ -323,10 +340,11 @@ def _end(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """Return the sentence at the root: bluesky wraps what a device said in a FailedStatus."""
-    while isinstance(error, FailedStatus) or error.__cause__ is not None:
-        cause = error.args[0].exception() if isinstance(error, FailedStatus) else error.__cause__
-        if cause is None:
-            break
-        error = cause
+    """Return the sentence of what went wrong: bluesky wraps what a device said in a FailedStatus.
+
+    Not the sentence at the root: a device that names an error of the system as its cause says
+    more than the system does.
+    """
+    while isinstance(error, FailedStatus) and (said := error.args[0].exception()) is not None:
+        error = said
     return str(error) or type(error).__name__

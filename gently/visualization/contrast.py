@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from storage import Voxels
+
 HISTOGRAM_BINS = 256
 
 _SAMPLED_SLICES = 16
@@ -52,7 +54,7 @@ class Statistics:
     sampled: int
 
 
-def statistics(volume: NDArray[Any]) -> Statistics:
+def statistics(volume: Voxels) -> Statistics:
     """Sample a volume of shape (z, y, x) evenly and describe its counts.
 
     Some rows of at most 16 slices are read, so that time and memory do not grow with the volume.

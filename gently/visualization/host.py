@@ -10,6 +10,7 @@ from typing import Final, Self
 import uvicorn
 
 from gently.visualization.feed import VolumeFeed
+from gently.visualization.lineage import Lineage
 from gently.visualization.server import create_app
 from storage import VolumeStore
 
@@ -47,11 +48,20 @@ class VizServer:
         Where new volumes are announced.
     port : int
         0 takes any free port; `url` tells which.
+    lineage : callable, optional
+        Returns the lineage of a uid; see `create_app`.
     """
 
-    def __init__(self, store: VolumeStore, feed: VolumeFeed, port: int = 8080) -> None:
+    def __init__(
+        self,
+        store: VolumeStore,
+        feed: VolumeFeed,
+        port: int = 8080,
+        *,
+        lineage: Lineage | None = None,
+    ) -> None:
         self._port = port
-        self._server = _Server(store, feed)
+        self._server = _Server(store, feed, lineage)
         self._thread: threading.Thread | None = None
 
     @property
@@ -110,10 +120,10 @@ class VizServer:
 class _Server(uvicorn.Server):
     """A uvicorn that says when it is up, and ends the event streams before it waits for them."""
 
-    def __init__(self, store: VolumeStore, feed: VolumeFeed) -> None:
+    def __init__(self, store: VolumeStore, feed: VolumeFeed, lineage: Lineage | None) -> None:
         super().__init__(
             uvicorn.Config(
-                create_app(store, feed),
+                create_app(store, feed, lineage=lineage),
                 ws="none",
                 lifespan="on",
                 log_config=None,

@@ -11,39 +11,62 @@ V = TypeVar("V")
 
 
 class Memo(Generic[K, V]):
-    """Remembers the results of ``compute`` for the ``capacity`` keys used most recently.
+    """Remembers the results of ``compute`` for the keys used most recently.
 
     Safe for any thread. Threads that ask for the same key at the same time share one computation:
     a page asks for its three projections at once and the volume is still read once. A failure goes
     to all that wait for it and is not remembered.
+
+    Parameters
+    ----------
+    compute
+        Called without a lock held.
+    capacity
+        What the remembered results may weigh together.
+    weigh
+        What a result weighs; by default each weighs 1.
     """
 
-    def __init__(self, compute: Callable[[K], V], capacity: int) -> None:
+    def __init__(
+        self, compute: Callable[[K], V], capacity: int, weigh: Callable[[V], int] = lambda _: 1
+    ) -> None:
         self._compute = compute
         self._capacity = capacity
+        self._weigh = weigh
         self._lock = threading.Lock()
-        self._results: OrderedDict[K, Future[V]] = OrderedDict()
+        self._asked: dict[K, Future[V]] = {}
+        self._results: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._weight = 0
 
     def __call__(self, key: K) -> V:
         """Return the value for ``key``, computing it or waiting for another thread to do so."""
         with self._lock:
-            result = self._results.get(key)
-            if found := result is not None:
+            if key in self._results:
                 self._results.move_to_end(key)
-            else:
-                result = self._results[key] = Future()
-                if len(self._results) > self._capacity:
-                    self._results.popitem(last=False)
-        if not found:
-            self._fulfil(key, result)
-        return result.result()
+                return self._results[key][0]
+            asked = self._asked.get(key)
+            if first := asked is None:
+                asked = self._asked[key] = Future()
+        if first:
+            self._fulfil(key, asked)
+        return asked.result()
 
-    def _fulfil(self, key: K, result: Future[V]) -> None:
+    def _fulfil(self, key: K, asked: Future[V]) -> None:
         try:
-            result.set_result(self._compute(key))
+            value = self._compute(key)
         except BaseException as error:
             with self._lock:
-                if self._results.get(key) is result:
-                    del self._results[key]
-            result.set_exception(error)
+                del self._asked[key]
+            asked.set_exception(error)
             raise
+        with self._lock:
+            del self._asked[key]
+            self._remember(key, value)
+        asked.set_result(value)
+
+    def _remember(self, key: K, value: V) -> None:
+        self._results[key] = value, self._weigh(value)
+        self._weight += self._results[key][1]
+        while self._weight > self._capacity:
+            _, (_, weight) = self._results.popitem(last=False)
+            self._weight -= weight

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from storage import Voxels
+
 Plane = Literal["xy", "xz", "yz"]
 
 
@@ -35,7 +37,7 @@ class Projections:
         return {"xy": self.xy, "xz": self.xz, "yz": self.yz}[plane]
 
 
-def project(volume: NDArray[Any]) -> Projections:
+def project(volume: Voxels) -> Projections:
     """Compute the three maximum projections, reading each slice once.
 
     Parameters

@@ -5,29 +5,38 @@ layer nothing. This is the application as such; `VizServer` in host.py runs it.
 """
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from http import HTTPStatus
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, TypedDict, TypeVar, TypeVarTuple, Unpack, cast
+from typing import Any, Final
 
 import anyio
-import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import Send
 
+from gently.visualization.data import data_routes
 from gently.visualization.feed import VolumeFeed
 from gently.visualization.images import VolumeImages
+from gently.visualization.lineage import Lineage, lineage_route
 from gently.visualization.query import ImageQuery, ListQuery, NoQuery, QueryError
+from gently.visualization.replies import (
+    IMMUTABLE,
+    REVALIDATE,
+    ClosingStream,
+    in_thread,
+    not_modified,
+)
+from gently.visualization.state import State
+from gently.visualization.virtual_zarr import NoSuchKeyError, VirtualZarr
 from storage import (
     BrokenVolumeError,
     InvalidUidError,
@@ -49,25 +58,14 @@ _MEDIA_TYPES: Final = {
 # Only what this server sends may run or be shown on the page.
 _POLICY: Final = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
-# A volume never changes, so neither does a picture whose slice and contrast are both named.
-_IMMUTABLE: Final = "private, max-age=31536000, immutable"
-_REVALIDATE: Final = "private, no-cache"
 
-
-Args = TypeVarTuple("Args")
-Result = TypeVar("Result")
-
-
-class State(TypedDict):
-    """What the routes work with, for the lifetime of the application."""
-
-    store: VolumeStore
-    feed: VolumeFeed
-    images: VolumeImages
-    heartbeat_s: float
-
-
-def create_app(store: VolumeStore, feed: VolumeFeed, *, heartbeat_s: float = 10.0) -> Starlette:
+def create_app(
+    store: VolumeStore,
+    feed: VolumeFeed,
+    *,
+    lineage: Lineage | None = None,
+    heartbeat_s: float = 10.0,
+) -> Starlette:
     """Return the ASGI application.
 
     Parameters
@@ -77,18 +75,28 @@ def create_app(store: VolumeStore, feed: VolumeFeed, *, heartbeat_s: float = 10.
     feed : VolumeFeed
         Says when there is a new one. Close it before the server stops: that ends the open event
         streams.
+    lineage : callable, optional
+        Returns the lineage of a uid, or raises `DataStoreError`.
     heartbeat_s : float
         How often a quiet event stream says that it is alive.
     """
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
-        yield State(store=store, feed=feed, images=VolumeImages(store), heartbeat_s=heartbeat_s)
+        yield State(
+            store=store,
+            feed=feed,
+            images=VolumeImages(store),
+            zarr=VirtualZarr(store),
+            heartbeat_s=heartbeat_s,
+        )
 
     return Starlette(
         routes=[
             Route("/", page),
             Route("/api/volumes", list_volumes),
+            lineage_route(store, lineage),
+            *data_routes(),
             # "path" lets a path in place of a UID come through, to be told what a UID is.
             Route("/api/volumes/{uid:path}", volume),
             Route("/api/images/{uid:path}/histogram", histogram),
@@ -113,7 +121,7 @@ async def list_volumes(request: Request[State]) -> Response:
     """``GET /api/volumes?limit=``: the metadata of the newest volumes, newest first."""
     query = ListQuery.of(request.query_params)
     store = request.state["store"]
-    records = await _in_thread(lambda: store.list(limit=query.limit))
+    records = await in_thread(lambda: store.list(limit=query.limit))
     return JSONResponse({"volumes": [record.metadata() for record in records]})
 
 
@@ -121,21 +129,24 @@ async def volume(request: Request[State]) -> Response:
     """``GET /api/volumes/{uid}``: one volume's metadata."""
     NoQuery.of(request.query_params)
     store, uid = request.state["store"], request.path_params["uid"]
-    record = await _in_thread(store.record, uid)
+    record = await in_thread(store.record, uid)
     return JSONResponse(record.metadata())
 
 
 async def image(request: Request[State]) -> Response:
-    """``GET /api/images/{uid}?z=&projection=&low=&high=``: a slice or a projection as 8-bit PNG."""
+    """``GET /api/images/{uid}?z=&projection=&low=&high=&y=a:b&x=``: a picture as 8-bit PNG.
+
+    Of a slice, or of the part of it between the rows and columns given, or of a projection.
+    """
     query = ImageQuery.of(request.query_params)
     images, uid = request.state["images"], request.path_params["uid"]
     named = None not in (query.view, query.low, query.high)
 
-    picture = await _in_thread(images.picture, uid, query.view, query.low, query.high)
-    headers = {"etag": picture.etag, "cache-control": _IMMUTABLE if named else _REVALIDATE}
-    if picture.etag in request.headers.get("if-none-match", ""):
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    png = await _in_thread(images.draw, picture)
+    picture = await in_thread(images.picture, uid, query)
+    headers = {"etag": picture.etag, "cache-control": IMMUTABLE if named else REVALIDATE}
+    if known := not_modified(request, headers):
+        return known
+    png = await in_thread(images.draw, picture)
     return Response(png, media_type="image/png", headers=headers)
 
 
@@ -143,8 +154,8 @@ async def histogram(request: Request[State]) -> Response:
     """``GET /api/images/{uid}/histogram``: the counts of a sample, and the automatic contrast."""
     NoQuery.of(request.query_params)
     images, uid = request.state["images"], request.path_params["uid"]
-    found = await _in_thread(images.statistics, uid)
-    return JSONResponse({"uid": uid, **asdict(found)}, headers={"cache-control": _REVALIDATE})
+    found = await in_thread(images.statistics, uid)
+    return JSONResponse({"uid": uid, **asdict(found)}, headers={"cache-control": REVALIDATE})
 
 
 async def events(request: Request[State]) -> Response:
@@ -154,7 +165,9 @@ async def events(request: Request[State]) -> Response:
     """
     NoQuery.of(request.query_params)
     told = _tell(request.state["feed"], request.state["heartbeat_s"])
-    return _EventStream(told, media_type="text/event-stream", headers={"cache-control": "no-store"})
+    return ClosingStream(
+        told, media_type="text/event-stream", headers={"cache-control": "no-store"}
+    )
 
 
 class _PageFiles(StaticFiles):
@@ -165,14 +178,6 @@ class _PageFiles(StaticFiles):
         response.headers["cache-control"] = "no-cache"
         response.headers["content-type"] = _MEDIA_TYPES[Path(full_path).suffix]
         return response
-
-
-class _EventStream(StreamingResponse):
-    """A stream whose subscription ends with the connection, not at some garbage collection."""
-
-    async def stream_response(self, send: Send) -> None:
-        async with aclosing(cast("AsyncGenerator[str]", self.body_iterator)):
-            await super().stream_response(send)
 
 
 async def _tell(feed: VolumeFeed, heartbeat_s: float) -> AsyncGenerator[str]:
@@ -195,11 +200,6 @@ def _event(kind: str, data: Mapping[str, Any]) -> str:
     return f"event: {kind}\ndata: {json.dumps(data)}\n\n"
 
 
-async def _in_thread(call: Callable[[Unpack[Args]], Result], *args: *Args) -> Result:
-    # A stop need not wait for a volume that is being read: its thread ends by itself.
-    return await anyio.to_thread.run_sync(call, *args, abandon_on_cancel=True)
-
-
 async def _explain(_request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
@@ -214,6 +214,7 @@ async def _explain(_request: Request, error: Exception) -> Response:
 
 _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     QueryError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    NoSuchKeyError: HTTPStatus.NOT_FOUND,
     InvalidUidError: HTTPStatus.UNPROCESSABLE_ENTITY,
     VolumeNotFoundError: HTTPStatus.NOT_FOUND,
     BrokenVolumeError: HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gently.agent.image_manager import ImageManager
+from gently.agent.journal import Journal
 from gently.client import DeviceLayerClient
 from gently.core.data_store import DataStore
 from storage import FrameInfo, VolumeRecord, VolumeSpec, VolumeStore, new_uid
@@ -60,6 +61,11 @@ def data_store(storage: Path) -> Iterator[DataStore]:
 @pytest.fixture
 def images(store: VolumeStore, data_store: DataStore) -> ImageManager:
     return ImageManager(store, data_store)
+
+
+@pytest.fixture
+def journal(data_store: DataStore) -> Journal:
+    return Journal(data_store, "session-1", "ada")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from gently.agent.commands import (
     BuiltinCommand,
     CommandError,
     PlanCommand,
+    needs_catalogue,
     parse,
     suggest,
     write,
@@ -112,9 +113,15 @@ class TestARefusal:
 
 
 class TestABuiltin:
-    @pytest.mark.parametrize("name", sorted(BUILTINS.keys() - {"read"}))
-    def test_needs_no_argument_but_read(self, name: str) -> None:
+    @pytest.mark.parametrize("name", sorted(BUILTINS.keys() - {"read", "lineage"}))
+    def test_needs_no_argument_unless_it_is_about_one_thing(self, name: str) -> None:
         assert parse(name, PLANS, DEVICES) == BuiltinCommand(name)
+
+    def test_of_the_lineage_needs_a_uid_and_no_catalogue(self) -> None:
+        assert parse("lineage 3f2a", {}) == BuiltinCommand("lineage", "3f2a")
+        assert not needs_catalogue("lineage 3f2a")
+        assert suggest("lineage 3", PLANS, DEVICES) == []
+        assert "`lineage` needs a uid" in refusal("lineage")
 
     def test_takes_its_argument(self) -> None:
         assert parse("read focus", PLANS, DEVICES) == BuiltinCommand("read", "focus")

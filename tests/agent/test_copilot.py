@@ -3,6 +3,7 @@
 import _thread
 import io
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,10 @@ from prompt_toolkit.output import DummyOutput
 from rich.console import Console
 
 from gently.agent.copilot import CatalogueCompleter, Copilot
+from gently.agent.image_manager import ImageManager
+from gently.agent.journal import Journal
 from gently.client import DeviceLayerClient
+from gently.core.data_store import DataStore
 from storage import VolumeRecord
 from tests.agent.catalogue import PLANS
 from tests.agent.conftest import returned
@@ -27,11 +31,17 @@ CTRL_C = "\x03"
 class Terminal:
     """A copilot whose keys and screen are the test's."""
 
-    def __init__(self, keys: PipeInput, device_layer: DeviceLayerClient) -> None:
+    def __init__(
+        self,
+        keys: PipeInput,
+        device_layer: DeviceLayerClient,
+        journal: Journal,
+        images: ImageManager,
+    ) -> None:
         self._keys = keys
         self._screen = io.StringIO()
         console = Console(file=self._screen, width=100)
-        self._copilot = Copilot(device_layer, page_url=PAGE, console=console)
+        self._copilot = Copilot(device_layer, journal, images.trace, page_url=PAGE, console=console)
 
     def type(self, *lines: str) -> str:
         """Type the lines, leave, and return all that was shown."""
@@ -47,8 +57,10 @@ def keys() -> Iterator[PipeInput]:
 
 
 @pytest.fixture
-def terminal(keys: PipeInput, device_layer: DeviceLayerClient) -> Terminal:
-    return Terminal(keys, device_layer)
+def terminal(
+    keys: PipeInput, device_layer: DeviceLayerClient, journal: Journal, images: ImageManager
+) -> Terminal:
+    return Terminal(keys, device_layer, journal, images)
 
 
 @pytest.fixture
@@ -184,6 +196,59 @@ def test_volumes_are_listed_by_uid(
     assert "session-1" in shown
 
 
+def test_every_line_is_recorded_above_what_it_caused(
+    accepts: ScriptedDeviceLayer, terminal: Terminal, data_store: DataStore
+) -> None:
+    accepts.answers["GET items/i1"] = item_state("completed", result={"return_value": None})
+    terminal.type("acquire_volume num_slices=3", "", "aquire")
+    prompts = data_store.find(kind="prompt")
+    assert [p.metadata["text"] for p in prompts] == [
+        "quit",
+        "aquire",
+        "acquire_volume num_slices=3",
+    ]
+    assert [r.uid for r in data_store.descendants("session-1", kinds=["item"])] == ["i1"]
+    (body,) = [body for key, body in accepts.asked if key == "POST queue/item/execute"]
+    assert body["item"]["meta"] == {"prompt_uid": prompts[-1].uid, "session_id": "session-1"}
+
+
+def test_the_lineage_is_shown_as_a_tree(
+    terminal: Terminal, acquire: Callable[[], VolumeRecord], data_store: DataStore
+) -> None:
+    volume = acquire()
+    data_store.begin_session("session-1", title="heat shock [10 min]")
+    data_store.add("prompt", "p1", {"text": "acquire_volume"}, parents=["session-1"])
+    data_store.add("item", "i1", {"name": "acquire_volume"}, parents=["p1"])
+    data_store.add("mask", "m1", {"path": "gone"})
+    shown = terminal.type(f"lineage {volume.uid}", "lineage nobody")
+    lines = shown.splitlines()
+    tree = [line[:60] for line in lines if any(k in line for k in ("session", "─"))]
+    assert tree[0].startswith("session session-1  heat shock [10 min]")
+    assert tree[1].startswith("└── prompt p1  acquire_volume")
+    assert tree[2].startswith("    └── item i1  acquire_volume")
+    assert tree[3].startswith("        └── run run-1")
+    assert tree[4].startswith(f"            └── volume {volume.uid}")
+    assert "3 × 16 × 24 uint16" in shown
+    assert "nothing is recorded under the uid 'nobody'" in shown
+
+
+def test_a_lineage_tells_what_is_deleted_missing_or_of_several_origins(
+    terminal: Terminal, data_store: DataStore, storage: Path
+) -> None:
+    table = storage / "table.csv"
+    table.write_text("a,b\n")
+    for name in ("a", "b"):
+        data_store.add("volume", name)
+        data_store.delete(name, f"{name} is out of focus")
+    data_store.derive("0" * 32, "table", ["a", "b"], table)
+    table.unlink()
+    shown = terminal.type("lineage " + "0" * 32)
+    assert "deleted: a is out of focus" in shown
+    assert "deleted: b is out of focus" in shown
+    assert "of a, b" in shown
+    assert "MISSING" in shown
+
+
 class TestCtrlC:
     """`interrupt` stands where a person presses it: while the plan is being followed."""
 
@@ -228,15 +293,19 @@ class TestCtrlC:
         assert not [key for key, _ in server.asked if key.startswith("POST")]
 
 
-def test_the_end_of_the_input_leaves(keys: PipeInput, device_layer: DeviceLayerClient) -> None:
-    copilot = Copilot(device_layer, console=Console(file=io.StringIO()))
+def test_the_end_of_the_input_leaves(
+    keys: PipeInput, device_layer: DeviceLayerClient, journal: Journal, images: ImageManager
+) -> None:
+    copilot = Copilot(device_layer, journal, images.trace, console=Console(file=io.StringIO()))
     keys.send_text("\x04")
     copilot.run()
 
 
-def test_without_a_device_layer_each_command_says_how_to_start_it(keys: PipeInput) -> None:
+def test_without_a_device_layer_each_command_says_how_to_start_it(
+    keys: PipeInput, journal: Journal, images: ImageManager
+) -> None:
     with DeviceLayerClient("http://127.0.0.1:9") as nobody:
-        shown = Terminal(keys, nobody).type("acquire_volume", "stop")
+        shown = Terminal(keys, nobody, journal, images).type("acquire_volume", "stop")
     assert shown.count("python start_device_layer.py") == 2
 
 

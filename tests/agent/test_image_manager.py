@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gently.agent.image_manager import ImageManager
-from gently.core.data_store import DataStore, RegistrationError
+from gently.core.data_store import DataStore, RegistrationError, UnknownRecordError
 from storage import StorageError, VolumeRecord, VolumeStore, new_uid
 
 Acquire = Callable[[], VolumeRecord]
@@ -56,6 +56,44 @@ def test_a_file_that_is_no_volume_stops_no_other(
 def test_a_volume_is_opened_by_its_uid(images: ImageManager, acquire: Acquire) -> None:
     with images.open(acquire().uid) as volume:
         np.testing.assert_array_equal(volume.array[:, 0, 0], [0, 1, 2])
+
+
+def test_a_volume_is_registered_without_reading_its_pixels_again(
+    images: ImageManager, acquire: Acquire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        pytest.fail("the file was read through")
+
+    volume = acquire()
+    monkeypatch.setattr("gently.core.data_store.measure", never)
+    assert images.register(volume.uid).checksum == volume.checksum
+
+
+def test_the_lineage_of_a_volume_is_told_as_soon_as_it_is_on_disk(
+    images: ImageManager, data_store: DataStore, acquire: Acquire
+) -> None:
+    volume = acquire()
+    data_store.add("mask", "m")
+    assert [s.record.kind for s in images.trace(volume.uid).steps] == [
+        "session",
+        "item",
+        "run",
+        "volume",
+    ]
+    assert [s.record.uid for s in images.trace("m").steps] == ["m"]
+    with pytest.raises(UnknownRecordError, match="nobody"):
+        images.trace("nobody")
+
+
+def test_a_volume_that_was_deleted_from_the_lineage_is_not_registered_again(
+    images: ImageManager, data_store: DataStore, acquire: Acquire
+) -> None:
+    volume = acquire()
+    images.register(volume.uid)
+    data_store.delete(volume.uid, "out of focus")
+    found = images.catch_up()
+    assert (found.registered, found.refused) == ((), ())
+    assert volume.path.exists()
 
 
 def test_what_is_no_volume_is_refused(images: ImageManager) -> None:

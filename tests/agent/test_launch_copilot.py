@@ -67,7 +67,16 @@ class TestHelp:
     def test_explains_every_argument_and_exit_code(self, tmp_path: Path) -> None:
         done = copilot(tmp_path, "--help")
         assert done.returncode == 0
-        for word in ("--url", "--storage", "--viz-port", "--no-viz", "--run", "130", "GENTLY_URL"):
+        for word in (
+            "--url",
+            "--storage",
+            "--viz-port",
+            "--no-viz",
+            "--run",
+            "--session",
+            "130",
+            "GENTLY_URL",
+        ):
             assert word in done.stdout
 
     def test_and_a_stop_need_neither_the_terminal_nor_the_page_nor_hardware(
@@ -105,12 +114,23 @@ class TestOneCommand:
         server.answers["GET items/i1"] = item_state(
             "completed", result={"return_value": returned(volume)}
         )
-        done = copilot(storage, "--url", server.url, "--run", "acquire_volume num_slices=3")
+        done = copilot(
+            storage,
+            *("--url", server.url, "--session", "embryo-7", "--title", "heat shock"),
+            *("--run", "acquire_volume num_slices=3"),
+        )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout) == returned(volume)
         assert volume.uid in done.stderr
         with DataStore(storage / "lineage.sqlite") as data_store:
             assert data_store.record(volume.uid).path == volume.path
+            (prompt,) = data_store.find(kind="prompt", session_id="embryo-7")
+            assert [r.uid for r in data_store.children(prompt.uid)] == ["i1"]
+            session = next(s for s in data_store.sessions() if s.uid == "embryo-7")
+            assert session.title == "heat shock"
+            assert session.begun <= prompt.created
+        (body,) = [body for key, body in server.asked if key == "POST queue/item/execute"]
+        assert body["item"]["meta"] == {"prompt_uid": prompt.uid, "session_id": "embryo-7"}
 
     @pytest.mark.parametrize(
         ("line", "code"),
@@ -240,6 +260,7 @@ class TestInATerminal:
     def test_a_plan_may_be_left_running_and_the_session_goes_on(
         self,
         server: ScriptedDeviceLayer,
+        storage: Path,
         tmp_path: Path,
     ) -> None:
         item = {"item_uid": "i1", "name": "acquire_volume", "kwargs": {}}
@@ -259,6 +280,17 @@ class TestInATerminal:
             typist.sees("executing_queue")
             typist.types("quit\r")
             assert typist.waits() == 0
+        with DataStore(storage / "lineage.sqlite") as data_store:
+            (session,) = data_store.sessions()
+            prompts = data_store.find(kind="prompt", session_id=session.uid)
+        assert session.ended is not None
+        assert [p.metadata["text"] for p in prompts] == [
+            "quit",
+            "status",
+            "acquire_volume num_slices=3",
+        ]
+        (body,) = [body for key, body in server.asked if key == "POST queue/item/execute"]
+        assert body["item"]["meta"]["session_id"] == session.uid
         assert "POST stop" not in [key for key, _ in server.asked]
 
     def test_without_the_extra_it_says_what_to_install(

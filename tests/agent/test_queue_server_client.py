@@ -3,6 +3,7 @@
 import pytest
 
 from gently.agent.commands import BUILTINS, BuiltinCommand, PlanCommand
+from gently.agent.image_manager import ImageManager
 from gently.agent.queue_server_client import Completed, Ended, Failed, QueueServerClient
 from gently.client import DeviceLayerClient
 from storage import new_uid
@@ -11,16 +12,17 @@ from tests.scripted_device_layer import ScriptedDeviceLayer, item_state
 
 
 @pytest.fixture
-def queue(device_layer: DeviceLayerClient) -> QueueServerClient:
-    return QueueServerClient(device_layer)
+def queue(device_layer: DeviceLayerClient, images: ImageManager) -> QueueServerClient:
+    return QueueServerClient(device_layer, images.trace)
 
 
 def test_a_plan_is_submitted_by_name(server: ScriptedDeviceLayer, queue: QueueServerClient) -> None:
     accepted = {"item_uid": "i1", "name": "acquire_volume", "kwargs": {"num_slices": 3}}
     server.answers["POST queue/item/execute"] = {"success": True, "item": accepted}
-    item = queue.submit(PlanCommand("acquire_volume", {"num_slices": 3}))
+    item = queue.submit(PlanCommand("acquire_volume", {"num_slices": 3}), {"session_id": "s"})
     assert item.item_uid == "i1"
     ((_, body),) = server.asked
+    assert body["item"]["meta"] == {"session_id": "s"}
     assert body["item"]["kwargs"] == {"num_slices": 3}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gently.agent.image_manager import ImageManager
+from gently.agent.journal import Journal
 from gently.agent.run_once import Exit, OneCommand
 from gently.client import DeviceLayerClient
 from gently.core.data_store import DataStore
@@ -21,9 +22,19 @@ Acquire = Callable[[], VolumeRecord]
 class Run:
     """Runs commands and keeps what was written."""
 
-    def __init__(self, device_layer: DeviceLayerClient, images: ImageManager) -> None:
+    def __init__(
+        self, device_layer: DeviceLayerClient, images: ImageManager, journal: Journal
+    ) -> None:
         self._out, self._err = io.StringIO(), io.StringIO()
-        self._command = OneCommand(device_layer, images.register, self._out, self._err)
+        self._command = OneCommand(
+            device_layer,
+            images.register,
+            images.trace,
+            lambda: journal,
+            journal.session_id,
+            out=self._out,
+            err=self._err,
+        )
 
     def __call__(self, line: str) -> Exit:
         return self._command.run(line)
@@ -43,8 +54,8 @@ class Run:
 
 
 @pytest.fixture
-def run(device_layer: DeviceLayerClient, images: ImageManager) -> Run:
-    return Run(device_layer, images)
+def run(device_layer: DeviceLayerClient, images: ImageManager, journal: Journal) -> Run:
+    return Run(device_layer, images, journal)
 
 
 @pytest.fixture
@@ -67,7 +78,9 @@ class TestAFinishedVolume:
         assert run.answer == returned(volume)
         assert f"uid {volume.uid}" in run.said
         assert "50 %, 2 s left" in run.said
-        assert [r.uid for r in data_store.ancestors(volume.uid)] == ["session-1", "i1", "run-1"]
+        session, prompt, item, run_ = data_store.ancestors(volume.uid)
+        assert (session.uid, item.uid, run_.uid) == ("session-1", "i1", "run-1")
+        assert prompt.metadata == {"text": "acquire_volume num_slices=3", "who": "ada"}
 
     def test_that_is_not_seen_from_here_is_done_all_the_same(
         self, accepts: ScriptedDeviceLayer, run: Run, data_store: DataStore
@@ -78,7 +91,7 @@ class TestAFinishedVolume:
         )
         assert run("acquire_volume") is Exit.DONE
         assert "not registered" in run.said
-        assert data_store.find() == []
+        assert data_store.find(kind="volume") == []
 
 
 class TestAnEnd:
@@ -128,11 +141,75 @@ class TestARefusal:
         assert run("move_stage x_um=11 y_um=0") is Exit.FAILED
         assert "x_um: limits 0 to 10 µm" in run.said
 
-    def test_by_nobody_has_its_own_exit_code(self, images: ImageManager) -> None:
+    def test_by_nobody_has_its_own_exit_code(self, images: ImageManager, journal: Journal) -> None:
         with DeviceLayerClient("http://127.0.0.1:9") as nobody:
-            run = Run(nobody, images)
+            run = Run(nobody, images, journal)
             assert run("status") is Exit.UNREACHABLE
         assert "start_device_layer.py" in run.said
+
+
+class TestTheLineage:
+    def test_has_the_command_above_the_item_which_carries_both_ids(
+        self, accepts: ScriptedDeviceLayer, run: Run, data_store: DataStore
+    ) -> None:
+        accepts.answers["GET items/i1"] = item_state("failed", result={"msg": "no light"})
+        assert run("acquire_volume num_slices=3") is Exit.FAILED
+        session, prompt = data_store.ancestors("i1")
+        assert (session.uid, prompt.metadata["text"]) == (
+            "session-1",
+            "acquire_volume num_slices=3",
+        )
+        (body,) = [body for key, body in accepts.asked if key == "POST queue/item/execute"]
+        assert body["item"]["meta"] == {"prompt_uid": prompt.uid, "session_id": "session-1"}
+
+    @pytest.mark.parametrize("line", ["plans", "aquire", "acquire_volume num_slices=0", "read x"])
+    def test_has_a_command_that_caused_nothing(
+        self, run: Run, data_store: DataStore, line: str
+    ) -> None:
+        run(line)
+        (prompt,) = data_store.find(kind="prompt")
+        assert prompt.metadata["text"] == line
+        assert data_store.descendants(prompt.uid) == []
+
+    def test_is_written_after_a_stop_has_stopped(
+        self, server: ScriptedDeviceLayer, run: Run, data_store: DataStore
+    ) -> None:
+        def stop() -> dict[str, Any]:
+            assert data_store.find(kind="prompt") == []
+            return {"success": True, "devices": {}}
+
+        server.answers["POST stop"] = stop
+        assert run("stop") is Exit.DONE
+        assert [p.metadata["text"] for p in data_store.find(kind="prompt")] == ["stop"]
+
+    def test_that_cannot_be_written_stops_nothing(
+        self, accepts: ScriptedDeviceLayer, run: Run, data_store: DataStore
+    ) -> None:
+        accepts.answers["GET items/i1"] = item_state("completed", result={"return_value": 5})
+        data_store.close()
+        assert run("read_position") is Exit.DONE
+        assert run.answer == 5
+        assert "not recorded in the lineage" in run.said
+
+    def test_is_told_as_json_from_the_session_to_the_volume(
+        self, run: Run, acquire: Acquire, server: ScriptedDeviceLayer
+    ) -> None:
+        volume = acquire()
+        assert run(f"lineage {volume.uid}") is Exit.DONE
+        assert run.answer["uid"] == volume.uid
+        told = [(line["depth"], line["kind"], line["uid"]) for line in run.answer["lineage"]]
+        assert told == [
+            (0, "session", "session-1"),
+            (1, "item", "i1"),
+            (2, "run", "run-1"),
+            (3, "volume", volume.uid),
+        ]
+        assert server.asked == []
+
+    def test_of_nothing_is_a_failure(self, run: Run) -> None:
+        assert run("lineage nobody") is Exit.FAILED
+        assert "nothing is recorded under the uid 'nobody'" in run.said
+        assert run.silent
 
 
 class TestABuiltin:

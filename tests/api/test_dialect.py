@@ -126,6 +126,8 @@ def test_each_plan_is_described_as_blueskys_clients_read_it_with_our_schema_besi
     }
     assert stage["default"] == "'xy_stage'"
     assert stage["annotation"] == {"type": "XYStage", "devices": {"XYStage": ["xy_stage"]}}
+    on_short = next(p for p in plans["acquire_volume"]["parameters"] if p["name"] == "on_short")
+    assert on_short["annotation"] == {"type": "Choice", "enums": {"Choice": ["discard", "keep"]}}
     assert move["schema"]["properties"]["x_um"]["maximum"] == 10000
     assert move["schema"]["additionalProperties"] is False
 

@@ -14,6 +14,7 @@ from gently.core.errors import PlanRefusedError
 from gently.core.events import EventLog
 from gently.core.queue import Item, PlanQueue
 from gently.core.runner import Order, Runner
+from storage import DocumentWriter
 
 Plan = Callable[[], MsgGenerator[Any]]
 LONG = 2_000
@@ -22,12 +23,12 @@ LONG = 2_000
 class Lab:
     """A queue, a runner and a log; items name plans that are handed in."""
 
-    def __init__(self) -> None:
+    def __init__(self, documents: DocumentWriter) -> None:
         self.log = EventLog()
         self.plans: dict[str, Plan] = {}
         self.refusal: PlanRefusedError | None = None
         self.queue = PlanQueue(self._announce)
-        self.runner = Runner(self.queue, self._prepare, self.log, self._metadata)
+        self.runner = Runner(self.queue, self._prepare, self.log, self._metadata, documents)
 
     def _announce(self, kind: str, item: Item) -> None:
         self.log.publish(kind, item_uid=item.item_uid)

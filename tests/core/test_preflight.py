@@ -1,17 +1,19 @@
 """Preflight: what a plan would do is checked before anything moves, without the hardware."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import bluesky.plan_stubs as bps
 import pytest
 from bluesky.utils import Msg, MsgGenerator
 
-from devices import FocusDrive, HardwareDevice, XYStage
+from devices import Camera, FocusDrive, HardwareDevice, LightSheet, XYStage
 from gently.core import preflight as preflight_module
 from gently.core.catalogue import BoundPlan, Catalogue
 from gently.core.errors import FieldError, PlanRefusedError
-from gently.core.preflight import preflight
+from gently.core.preflight import preflight as preflight_with
 from plans import ALL_PLANS
 from tests.core.bench import bench
 
@@ -21,13 +23,26 @@ def devices() -> dict[str, HardwareDevice]:
     return bench()
 
 
+@dataclass(frozen=True)
+class Disk:
+    free: int
+    volumes: Path = Path("data/volumes")
+
+    def free_bytes(self) -> int:
+        return self.free
+
+
+def preflight(plan: BoundPlan, disk: Disk = Disk(1 << 40)) -> None:
+    preflight_with(plan, disk)
+
+
 def bound(plan: Callable[..., MsgGenerator[Any]], **kwargs: Any) -> BoundPlan:
     return BoundPlan(plan.__name__, kwargs, plan)
 
 
-def refusal(plan: BoundPlan) -> FieldError:
+def refusal(plan: BoundPlan, disk: Disk = Disk(1 << 40)) -> FieldError:
     with pytest.raises(PlanRefusedError) as refused:
-        preflight(plan)
+        preflight(plan, disk)
     (error,) = refused.value.errors
     return error
 
@@ -204,3 +219,42 @@ def test_readings_are_answered_with_what_was_read_last_and_the_hardware_is_not_a
     assert seen["focus"]["focus"]["value"] == 0.0
     assert set(seen["stage"]) == {"xy_stage_x", "xy_stage_y"}  # never read: not a number
     assert seen["stage"]["xy_stage_x"]["value"] != seen["stage"]["xy_stage_x"]["value"]
+
+
+def with_frames_of(devices: Mapping[str, HardwareDevice], frame_bytes: int) -> Catalogue:
+    camera = devices["camera"]
+    assert isinstance(camera, Camera)
+    camera.last_frame_bytes = frame_bytes
+    return Catalogue(ALL_PLANS, devices)
+
+
+def test_a_volume_that_does_not_fit_on_the_disk_is_refused_with_both_sizes(
+    devices: Mapping[str, HardwareDevice],
+) -> None:
+    plan = with_frames_of(devices, 8000).bind("acquire_volume", [], {"num_slices": 20})
+    preflight(plan, Disk(160_000))
+
+    error = refusal(plan, Disk(159_999))
+
+    assert error.field == "num_slices"
+    assert f"needs 160000 bytes and {Path('data/volumes')} has 159999 bytes free" in error.message
+    assert "Free space there" in error.message
+
+
+def test_all_volumes_of_a_plan_have_to_fit_together(devices: Mapping[str, HardwareDevice]) -> None:
+    snap = with_frames_of(devices, 1000).bind("snap", [], {})
+
+    def thrice(light_sheet: LightSheet) -> MsgGenerator[None]:
+        for _ in range(3):
+            yield from snap.generate()
+
+    plan = bound(thrice, light_sheet=devices["light_sheet"])
+    preflight(plan, Disk(3000))
+
+    assert "needs 3000 bytes" in refusal(plan, Disk(2999)).message
+
+
+def test_a_plan_that_acquires_nothing_needs_no_room(devices: Mapping[str, HardwareDevice]) -> None:
+    plan = with_frames_of(devices, 1000).bind("move_stage", [], {"x_um": 1, "y_um": 2})
+
+    preflight(plan, Disk(0))

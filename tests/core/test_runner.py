@@ -1,9 +1,12 @@
 """The runner on a real RunEngine: each item ends once, as it was told, whenever that was."""
 
+import os
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -14,6 +17,7 @@ from ophyd.status import DeviceStatus, Status
 
 from gently.core.errors import FieldError, PlanRefusedError, WrongStateError
 from gently.core.runner import Order
+from storage import DocumentStore
 from tests.core.lab import (
     BlockingPause,
     BlockingRead,
@@ -594,3 +598,48 @@ def test_closing_does_not_wait_for_ever_for_a_plan_that_a_dead_device_holds_up(l
     assert not lab.runner.close(0.01)
 
     dead.let_go.set()
+
+
+# ---------------------------------------------------------------------- documents
+
+
+def a_run() -> MsgGenerator[None]:
+    yield from bps.open_run()
+    yield from bps.close_run()
+
+
+def test_the_documents_of_an_item_are_on_the_disk_when_it_has_ended(
+    lab: Lab, tmp_path: Path
+) -> None:
+    item = lab.run(a_run)
+    (run_uid,) = result(item)["run_uids"]
+    kept = DocumentStore(tmp_path).replay(run_uid)
+    assert [name for name, _ in kept] == ["start", "stop"]
+
+
+def test_an_item_whose_documents_are_lost_has_failed_and_says_why(lab: Lab, tmp_path: Path) -> None:
+    def lose(fd: int) -> None:
+        raise OSError("the disk is gone")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lose)
+        item = lab.run(a_run)
+    assert item.state == "failed"
+    assert "the disk is gone" in result(item)["msg"]
+    assert lab.heard(item)[-1] == "failed"
+    assert lab.run(a_run).state == "completed"
+
+
+def test_what_made_a_plan_fail_is_told_before_what_became_of_its_documents(lab: Lab) -> None:
+    def broken() -> MsgGenerator[None]:
+        yield from bps.open_run()
+        raise RuntimeError("the plan is broken")
+
+    def lose(fd: int) -> None:
+        raise OSError("the disk is gone")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lose)
+        item = lab.run(broken)
+    assert item.state == "failed"
+    assert re.fullmatch(r"the plan is broken; .*the disk is gone.*", result(item)["msg"])

@@ -92,15 +92,27 @@ class Sink:
     shelf: "Shelf"
     state: str = "open"
     written: list[Written] = field(default_factory=list)
+    reason: str = ""
 
     def write(self, frame: NDArray[Any], *, index: int, delta_t_s: float, z_um: float) -> None:
         self.shelf.on_write(index)
         self.written.append(Written(frame, index, delta_t_s, z_um))
 
+    @property
+    def back_pressure_s(self) -> float:
+        return self.shelf.back_pressure_s
+
     def finish(self) -> Volume:
         self.shelf.on_finish()
         assert len(self.written) == self.planned.shape[0]
-        self.state = "published"
+        return self._published("published")
+
+    def keep(self, reason: str) -> Volume:
+        self.reason = reason
+        return self._published("kept")
+
+    def _published(self, state: str) -> Volume:
+        self.state = state
         uid = f"{len(self.shelf.sinks):032x}"
         path = self.shelf.folder / f"{uid}.tif"
         return Volume(uid, path, self.planned.shape, self.planned.dtype)
@@ -135,6 +147,7 @@ class Shelf:
     on_open: Callable[[], None] = lambda: None
     on_write: Callable[[int], None] = lambda _index: None
     on_finish: Callable[[], None] = lambda: None
+    back_pressure_s: float = 0.0
 
     def open(self, planned: PlannedVolume) -> Sink:
         self.on_open()

@@ -85,7 +85,7 @@ def test_the_volume_is_described_as_external_and_no_pixel_is_in_the_event(
     documents = take(bench, run_engine)
     key = named(documents, "descriptor")[0]["data_keys"]["light_sheet"]
     assert (key["external"], key["dtype"], key["dtype_numpy"]) == ("STREAM:", "array", "<u2")
-    assert key["shape"] == [1, 3, 512, 512]
+    assert key["shape"] == [3, 512, 512]
     data = named(documents, "event")[0]["data"]
     assert "light_sheet" not in data
     assert data["light_sheet_exposure"] == 1

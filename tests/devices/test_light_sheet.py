@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -550,6 +551,26 @@ def test_a_volume_published_in_the_moment_of_a_pause_leaves_no_documents_for_the
     assert documents == ["stream_resource", "stream_datum"]
 
 
+@pytest.mark.parametrize("file_format", ["ome-tiff", "ome-zarr"])
+def test_the_documents_say_where_a_volume_of_either_format_lies(
+    bench: Bench, file_format: Any
+) -> None:
+    take(bench, replace(REQUEST, file_format=file_format))
+    assert bench.shelf.sinks[0].planned.file_format == file_format
+    resource = dict(bench.sheet.collect_asset_docs())["stream_resource"]
+    published = bench.sheet.published
+    assert published is not None
+    folder = published.path.parent if file_format == "ome-tiff" else published.path
+    assert resource["uri"] == f"{folder.as_uri().replace('file://', 'file://localhost')}/"
+    assert (
+        resource["mimetype"]
+        == {
+            "ome-tiff": "multipart/related;type=image/tiff",
+            "ome-zarr": "application/x-zarr",
+        }[file_format]
+    )
+
+
 def test_unstaging_ends_when_the_light_is_off_and_the_file_closed(bench: Bench) -> None:
     status, hold = begin(bench)
     unstaged = bench.sheet.unstage()
@@ -649,6 +670,6 @@ def test_the_volume_itself_is_described_as_external_and_is_in_no_reading(bench: 
     take(bench)
     key = bench.sheet.describe()["light_sheet"]
     assert key["external"] == "STREAM:"
-    assert key["shape"] == [1, 5, 512, 512]
+    assert key["shape"] == [5, 512, 512]
     assert key["dtype_numpy"] == "<u2"
     assert "light_sheet" not in bench.sheet.read()

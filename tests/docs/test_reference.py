@@ -29,7 +29,7 @@ from gently.settings import CopilotSettings, DeviceLayerSettings
 from gently.visualization import VolumeFeed
 from gently.visualization.server import create_app
 from plans import ALL_PLANS
-from storage import FrameInfo, VolumeRecord, VolumeSpec, VolumeStore, new_uid
+from storage import FrameInfo, VolumeRecord, VolumeSpec, VolumeStore, cli, new_uid
 from tests import REPOSITORY
 from tests.docs.markdown import DOCS, code, rows, section
 from tests.docs.reader import device_layer
@@ -54,7 +54,8 @@ def names(routes: list[BaseRoute]) -> set[str]:
     found = set()
     for route in routes:
         if isinstance(route, Mount):
-            found.add(f"GET {route.path}")
+            inside = [name.removeprefix("GET ") for name in names(route.routes)] or [""]
+            found |= {f"GET {route.path}{name}" for name in inside}
             continue
         assert isinstance(route, Route)
         path = re.sub(r"{(\w+):\w+}", r"{\1}", route.path)
@@ -102,6 +103,7 @@ def test_every_key_of_the_status_is_documented(http: httpx.Client) -> None:
         ("GET", "/api/history/get", "GET /api/history/get"),
         ("POST", "/api/re/runs", "POST /api/re/runs"),
         ("GET", "/api/volumes", "GET /api/volumes"),
+        ("GET", "/api/runs", "GET /api/runs"),
         ("GET", "/api/devices/focus/read", "GET /api/devices/{name}/read"),
         ("GET", "/api/settings", "GET /api/settings"),
         ("POST", "/api/stop", "POST /api/stop"),
@@ -202,9 +204,13 @@ def test_every_key_of_the_instrument_file_is_documented(heading: str) -> None:
         if field.is_required():
             assert default == "required", key
         elif field.default not in ("", None):
-            assert default == str(field.default), key
+            assert default == yaml_word(field.default), key
         else:
             assert default != "required", key
+
+
+def yaml_word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def test_no_kind_of_device_is_documented_that_does_not_exist() -> None:
@@ -248,6 +254,21 @@ def test_every_command_of_the_copilot_is_documented() -> None:
     text = section(COMMAND_LINE, "### Commands")
     documented = [command.strip("`").split()[0] for command in rows(text)]
     assert documented == list(BUILTINS)
+
+
+def test_every_command_and_option_of_the_store_is_documented() -> None:
+    text = section(COMMAND_LINE, "## `gently-store`")
+    (commands,) = [a.choices for a in cli._parser()._actions if isinstance(a.choices, dict)]
+    documented = [command.strip("`").split()[0] for command in rows(text)]
+    assert [name for name in documented if not name.isdecimal()] == list(commands)
+    options = {
+        option
+        for command in commands.values()
+        for action in command._actions
+        for option in action.option_strings
+        if option.startswith("--") and option != "--help"
+    }
+    assert {word.split()[0] for word in code(text) if word.startswith("--")} == options
 
 
 # ---------------------------------------------------------------------- the volume file

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import ome_types
 import pytest
+import tensorstore
 import tifffile
 
 from devices.twin import FrameStamp
+from storage import VolumeStore
 from tests import REPOSITORY
 from tests.e2e.conftest import DeviceLayers, Script, run_copilot
 
@@ -42,6 +44,29 @@ def test_one_command_takes_a_volume_that_independent_readers_agree_on(
     assert {plane.exposure_time_quantity.to("ms").magnitude for plane in pixels.planes} == {4.0}
     steps = np.diff([plane.position_z for plane in pixels.planes])
     assert steps == pytest.approx([0.5] * 6, abs=0.02)
+
+
+def test_a_volume_kept_as_ome_zarr_is_read_by_its_uid_and_by_others(
+    device_layer: DeviceLayers, tmp_path: Path
+) -> None:
+    layer = device_layer("twin")
+    command = "acquire_volume num_slices=4 exposure_ms=2 step_um=0.5 file_format=ome-zarr"
+    done = run_copilot(layer.url, command)
+    assert done.returncode == 0, done.stderr
+    volume = json.loads(done.stdout)
+    path = Path(volume["path"])
+    assert path.name == f"{volume['uid']}.ome.zarr"
+
+    array = tensorstore.open(
+        {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path.as_posix()}/0/"}}
+    ).result()
+    pixels = array.read().result()
+    assert list(pixels.shape) == volume["shape"]
+    assert pixels.std() > 0
+    store = VolumeStore(path.parents[1])
+    assert store.verify(volume["uid"]).spec.plan_name == "acquire_volume"
+    with store.open(volume["uid"]) as opened:
+        np.testing.assert_array_equal(opened.array, pixels)
 
 
 @pytest.fixture

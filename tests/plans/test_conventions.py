@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from bluesky.utils import MsgGenerator
@@ -34,6 +34,15 @@ def values(plan: Plan) -> dict[str, tuple[Any, tuple[Any, ...]]]:
         elif not is_device(hint):
             found[name] = (hint, ())
     return found
+
+
+def quantities(plan: Plan) -> dict[str, tuple[Any, tuple[Any, ...]]]:
+    """Return those of the values that are no choice between words."""
+    return {name: value for name, value in values(plan).items() if not is_choice(value[0])}
+
+
+def is_choice(kind: Any) -> bool:
+    return get_origin(kind) is Literal
 
 
 def is_device(hint: Any) -> bool:
@@ -67,7 +76,7 @@ def test_the_return_value_is_annotated(plan: Plan) -> None:
 
 @PLANS
 def test_every_quantity_has_its_units_in_its_name(plan: Plan) -> None:
-    for name, (kind, _) in values(plan).items():
+    for name, (kind, _) in quantities(plan).items():
         if float in (kind, *get_args(kind)):
             assert name.endswith(UNITS), name
         else:
@@ -85,7 +94,7 @@ def test_every_value_says_what_it_is(plan: Plan) -> None:
 @PLANS
 def test_every_quantity_is_bounded_by_the_plan_an_axis_or_the_sweep(plan: Plan) -> None:
     checked_with_the_sweep = {"center_um"}
-    for name, (_, metadata) in values(plan).items():
+    for name, (_, metadata) in quantities(plan).items():
         bounds = {
             type(bound).__name__
             for part in metadata

@@ -5,14 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from storage import BrokenVolumeError, VolumeRecord, VolumeStore, formats, new_uid
+from storage import BrokenVolumeError, VolumeRecord, VolumeStore, formats, new_uid, ome_tiff
 from storage.formats import Format
+from storage.stored import Slots, Stored
 from tests.storage.helpers import make_spec, write_volume
 
+
+def load(path: Path) -> Stored:
+    record = VolumeRecord.model_validate_json((path / "head.json").read_bytes())
+    return Stored(record, (), Slots(record, path, first=0, rows=0))
+
+
 AS_FOLDER = Format(
-    suffix=".folder",
-    head="head.json",
-    read=lambda path: VolumeRecord.model_validate_json((path / "head.json").read_bytes()),
+    key="folder", suffix=".folder", files=("head.json",), create=ome_tiff.OmeTiffFile, load=load
 )
 
 

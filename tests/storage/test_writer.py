@@ -349,9 +349,9 @@ def test_a_file_that_does_not_read_back_as_asked_is_not_published(
     other = make_spec()
     describe = VolumeWriter._publish
 
-    def publish_another(writer: VolumeWriter) -> Any:
+    def publish_another(writer: VolumeWriter, reason: str) -> Any:
         writer.spec = other  # type: ignore[misc]  # as a bug in the writer would
-        return describe(writer)
+        return describe(writer, reason)
 
     monkeypatch.setattr(VolumeWriter, "_publish", publish_another)
     spec = make_spec()

@@ -53,6 +53,20 @@ def test_the_value_unused_for_longest_makes_room() -> None:
     assert asked == ["b"]
 
 
+def test_the_values_kept_weigh_no_more_than_the_capacity_together() -> None:
+    asked: list[str] = []
+
+    def grow(key: str) -> bytes:
+        asked.append(key)
+        return bytes(int(key))
+
+    memo = Memo(grow, 10, weigh=len)
+    for key in ["4", "5", "4", "2", "4", "5"]:
+        memo(key)
+
+    assert asked == ["4", "5", "2", "5"]
+
+
 def test_a_failure_is_raised_and_not_remembered() -> None:
     answers: Iterator[str | OSError] = iter([OSError("the disk is away"), "here again"])
 

@@ -186,10 +186,7 @@ class TestRefusals:
         assert MISSING in response.json()["detail"]
 
     @pytest.mark.parametrize("path", ["volumes/{}", "images/{}", "images/{}/histogram"])
-    @pytest.mark.parametrize(
-        "uid",
-        ["secret", "..%2Fsecret", "%2Fetc%2Fpasswd", "..%5Csecret", "a" * 33, "A" * 32, "%00"],
-    )
+    @pytest.mark.parametrize("uid", NO_UIDS)
     def test_a_path_in_place_of_a_uid_never_reaches_the_file_system(
         self, client: TestClient, store: VolumeStore, path: str, uid: str
     ) -> None:
