@@ -184,7 +184,7 @@ def pause_and_end(rm: Walk, end: str, status: str) -> None:
 
 
 def resume(rm: Walk) -> None:
-    rm.item_execute(BPlan("acquire_volume", num_slices=20, exposure_ms=20))
+    rm.item_execute(BPlan("acquire_volume", num_slices=200, exposure_ms=20, step_um=0.1))
     rm.wait_for_condition(lambda status: status["re_state"] == "running", timeout=WAIT_S)
     assert "busy" in rm.refused("item_execute", sleep())
     rm.re_pause("deferred")
