@@ -261,7 +261,7 @@ class Index:
         """Return the generation, and each file's mark by its name; None where it is no volume."""
 
         def ask(connection: Connection) -> tuple[int, dict[str, Mark | None]]:
-            (generation,) = connection.execute("SELECT generation FROM fill").fetchone()
+            generation, _ = _fill(connection)
             rows = connection.execute("SELECT path, size, mtime_ns, reason IS NULL FROM file")
             return generation, {name: (size, ns) if good else None for name, size, ns, good in rows}
 
@@ -275,7 +275,7 @@ class Index:
 
     def _read_filled(self, ask: Callable[[Connection], T]) -> T:
         def checked(connection: Connection) -> T:
-            if connection.execute("SELECT complete FROM fill").fetchone() != (1,):
+            if not _fill(connection)[1]:
                 raise NotFilledError(self.path)
             return ask(connection)
 
@@ -320,6 +320,15 @@ class Index:
 
 _BROKEN: Final = f"""SELECT path, reason FROM file
     WHERE reason IS NOT NULL AND path GLOB '{VOLUMES}/*' ORDER BY path"""  # noqa: S608
+
+
+def _fill(connection: Connection) -> tuple[int, bool]:
+    """Return the generation, and whether every file was looked at in it."""
+    rows = connection.execute("SELECT generation, complete FROM fill").fetchall()
+    match rows:
+        case [(int(generation), 0 | 1 as complete)]:
+            return generation, bool(complete)
+    raise DamagedError(f"it says of itself {rows!r:.200}")
 
 
 def _forget(connection: Connection, name: str) -> None:

@@ -310,8 +310,29 @@ def of_another_record(index: Path) -> None:
     connection.close()
 
 
+def that_does_not_know_what_it_knows(index: Path) -> None:
+    _run(index, "DELETE FROM fill")
+
+
+def that_says_twice_what_it_knows(index: Path) -> None:
+    _run(index, "INSERT INTO fill VALUES (1, 0)")
+
+
+def that_says_nonsense_of_what_it_knows(index: Path) -> None:
+    _run(index, "UPDATE fill SET generation = x'00ff', complete = 'perhaps'")
+
+
+def _run(index: Path, sql: str) -> None:
+    connection = sqlite3.connect(index)
+    connection.execute(sql)
+    connection.commit()
+    connection.close()
+
+
 LOSSES = [
     *(deleted, emptied, garbage, cut, with_a_bad_sector, with_a_changed_letter),
+    *(that_does_not_know_what_it_knows, that_says_twice_what_it_knows),
+    that_says_nonsense_of_what_it_knows,
     *(foreign, of_another_version, of_another_record),
 ]
 
