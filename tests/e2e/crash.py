@@ -152,7 +152,7 @@ def _acquire_and_kill(layer: Script, chance: random.Random) -> set[str]:
         listener = threading.Thread(target=listen, name="listener")
         listener.start()
         try:
-            for _ in range(_QUEUED):
+            for _ in range(_QUEUED - len(client.queue().items)):  # the last life's are still there
                 client.enqueue("acquire_volume", **_request(chance))
             client.start_queue()
             time.sleep(chance.uniform(0, _LATEST_KILL_S))
