@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -26,10 +26,17 @@ from devices import (
     PlannedVolume,
     load_instrument_file,
 )
-from gently import __version__
+from gently import __version__, local_key
+from gently.core.access import Access, AccessDatabase
 from gently.core.catalogue import BoundPlan, Catalogue
 from gently.core.console import Console
-from gently.core.errors import DeviceNotFoundError, FieldError, PlanRefusedError
+from gently.core.errors import (
+    DeviceNotFoundError,
+    FieldError,
+    ItemNotFoundError,
+    PlanRefusedError,
+    WrongStateError,
+)
 from gently.core.events import EventLog
 from gently.core.items import QUEUE_STOP, Item
 from gently.core.lock import ControlLock
@@ -72,6 +79,8 @@ class DeviceLayer:
     ------
     StoreLockedError
         If another device layer writes into the storage folder; names it.
+    LocalKeyError, AccessStoreError
+        If there is no key, or the file of keys cannot be used.
     InstrumentError, CatalogueError
         If the instrument file, the hardware or a plan is not as it has to be.
     """
@@ -82,7 +91,6 @@ class DeviceLayer:
         # Plans and devices do not change while the process lives; clients cache them by this.
         self.catalogue_uid = uuid4().hex
         self.events = EventLog()
-        self.lock = ControlLock(lambda info: self.events.publish("lock", lock_info=info))
         self.tasks = TaskList()
         self.console = Console()
         with ExitStack() as undo:
@@ -90,6 +98,11 @@ class DeviceLayer:
             root = settings.storage.expanduser().resolve()
             address = f"http://{settings.host}:{settings.port}"
             undo.enter_context(StoreLock(root, {"pid": os.getpid(), "address": address}))
+            database = undo.enter_context(closing(AccessDatabase(root / "access.sqlite")))
+            api_key = local_key.obtain()
+            self.lock = ControlLock(
+                database, api_key, lambda info: self.events.publish("lock", lock_info=info)
+            )
             self.store = undo.enter_context(VolumeStore(root))
             swept = self.store.sweep()
             self.store.refresh()
@@ -105,6 +118,16 @@ class DeviceLayer:
                 queue_store,
                 goes_on=settings.queue_after_restart == "continue",
                 note=_unfinished(swept),
+            )
+            self.access = undo.enter_context(
+                Access(
+                    database,
+                    api_key,
+                    local_key.owner(),
+                    is_queued=self._is_queued,
+                    on_lease=lambda lease: self.events.publish("control", **lease.message()),
+                    on_proposal=lambda one: self.events.publish("proposal", **one.message()),
+                )
             )
             self.documents = DocumentStore(root)
             keeper = undo.enter_context(self.documents.writer())
@@ -137,6 +160,7 @@ class DeviceLayer:
 
     def prepare(self, item: Item) -> BoundPlan:
         """Validate an item and preflight it; raises `PlanRefusedError`."""
+        self.access.proposals.check(item)
         if errors := tuple(self._meta_errors(item)):
             raise PlanRefusedError(item.name, errors)
         plan = self.catalogue.bind(item.name, item.args, item.kwargs)
@@ -157,7 +181,12 @@ class DeviceLayer:
         return self.queue.add(item, place)
 
     def update(self, item_uid: str, item: Item) -> int:
-        """Put an item that would run in the place of one that waits."""
+        """Put an item that would run in the place of one that waits, and was not approved."""
+        if self.queue.find(item_uid).approval is not None:
+            raise WrongStateError(
+                f"{item_uid} was approved as it is, and cannot be changed: remove it, and propose "
+                "the other one."
+            )
         self.check(item)
         return self.queue.update(item_uid, item)
 
@@ -209,6 +238,13 @@ class DeviceLayer:
         }
 
     # ------------------------------------------------------------------ introductions
+
+    def _is_queued(self, item_uid: str) -> bool:
+        try:
+            self.queue.find(item_uid)
+        except ItemNotFoundError:
+            return False
+        return True
 
     def _announce(self, kind: str, item: Item) -> None:
         LOGGER.info("%s: %s %s", kind, item.name, item.item_uid)
