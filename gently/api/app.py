@@ -10,11 +10,19 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 
-from gently.api.dialect import dialect_routes
-from gently.api.extensions import extension_routes
+from gently.api.console_routes import CONSOLE_ROUTES
+from gently.api.engine_routes import ENGINE_ROUTES
+from gently.api.environment_routes import ENVIRONMENT_ROUTES
+from gently.api.event_routes import EVENT_ROUTES
 from gently.api.guard import LoopbackOnly
+from gently.api.history_routes import HISTORY_ROUTES
+from gently.api.instrument_routes import INSTRUMENT_ROUTES
+from gently.api.lock_routes import LOCK_ROUTES
 from gently.api.messages import BodyError, BodyTooLargeError, Json, RequestRefusedError
-from gently.api.sockets import socket_routes
+from gently.api.queue_routes import QUEUE_ROUTES
+from gently.api.routes import ApiRoute, starlette_route
+from gently.api.sockets import SOCKETS, socket_route
+from gently.api.volume_routes import VOLUME_ROUTES
 from gently.core.device_layer import DeviceLayer
 from gently.core.errors import DeviceNotFoundError, GentlyError, ItemNotFoundError, WrongStateError
 from storage import (
@@ -25,9 +33,22 @@ from storage import (
     VolumeNotFoundError,
 )
 
-__all__ = ["create_app"]
+__all__ = ["ROUTES", "create_app"]
 
 LOGGER = logging.getLogger(__name__)
+
+ROUTES: tuple[ApiRoute, ...] = (
+    *ENVIRONMENT_ROUTES,
+    *QUEUE_ROUTES,
+    *HISTORY_ROUTES,
+    *LOCK_ROUTES,
+    *CONSOLE_ROUTES,
+    *ENGINE_ROUTES,
+    *VOLUME_ROUTES,
+    *INSTRUMENT_ROUTES,
+    *EVENT_ROUTES,
+)
+"""Every route that there is; the WebSockets are in ``SOCKETS``."""
 
 # The nearest class of an error decides; what is not listed is our own fault.
 _STATUS: dict[type[Exception], int] = {
@@ -67,7 +88,7 @@ def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) 
         yield {"layer": layer}
 
     return Starlette(
-        routes=[*dialect_routes(), *extension_routes(), *socket_routes()],
+        routes=[*map(starlette_route, ROUTES), *map(socket_route, SOCKETS)],
         exception_handlers={
             HTTPException: _http_error,
             Exception: _unexpected,
