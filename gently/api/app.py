@@ -1,7 +1,7 @@
 """The application: routes as one list, errors as one table."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypedDict
 
@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 
+from gently.api.catalogue_routes import CATALOGUE_ROUTES
 from gently.api.console_routes import CONSOLE_ROUTES
 from gently.api.engine_routes import ENGINE_ROUTES
 from gently.api.environment_routes import ENVIRONMENT_ROUTES
@@ -33,22 +34,23 @@ from storage import (
     VolumeNotFoundError,
 )
 
-__all__ = ["ROUTES", "create_app"]
+__all__ = ["GROUPS", "ROUTES", "create_app"]
 
 LOGGER = logging.getLogger(__name__)
 
-ROUTES: tuple[ApiRoute, ...] = (
-    *ENVIRONMENT_ROUTES,
-    *QUEUE_ROUTES,
-    *HISTORY_ROUTES,
-    *LOCK_ROUTES,
-    *CONSOLE_ROUTES,
-    *ENGINE_ROUTES,
-    *VOLUME_ROUTES,
-    *INSTRUMENT_ROUTES,
-    *EVENT_ROUTES,
-)
-"""Every route that there is; the WebSockets are in ``SOCKETS``."""
+GROUPS: Mapping[str, tuple[ApiRoute, ...]] = {
+    "Status and environment": ENVIRONMENT_ROUTES,
+    "Plans and devices": (*CATALOGUE_ROUTES, *INSTRUMENT_ROUTES),
+    "Queue": QUEUE_ROUTES,
+    "History": HISTORY_ROUTES,
+    "Stop and the RunEngine": ENGINE_ROUTES,
+    "Volumes and runs": VOLUME_ROUTES,
+    "Events and log": (*EVENT_ROUTES, *CONSOLE_ROUTES),
+    "Control": LOCK_ROUTES,
+}
+"""Every route that there is, as it is documented; the WebSockets are in ``SOCKETS``."""
+
+ROUTES = tuple(route for group in GROUPS.values() for route in group)
 
 # The nearest class of an error decides; what is not listed is our own fault.
 _STATUS: dict[type[Exception], int] = {

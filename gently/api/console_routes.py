@@ -11,35 +11,47 @@ from gently.core.access import Scope
 __all__ = ["CONSOLE_ROUTES"]
 
 
-class _LinesBody(Body):
+class LinesBody(Body):
+    """How many lines of the log."""
+
     nlines: Annotated[int, Field(ge=0)] = 200
 
 
-class _UpdateBody(Body):
+class ConsoleUpdateBody(Body):
+    """From which line of the log."""
+
     last_msg_uid: str = Field(description="`ALL`, or the one of the last answer.")
 
 
-class _TextAnswer(Done):
+class ConsoleText(Done):
+    """The end of the log."""
+
     text: str = Field(description="The last lines of the log.")
 
 
-class _UidAnswer(Done):
+class ConsoleUid(Done):
+    """Which line of the log is the last."""
+
     console_output_uid: str = Field(description="Of the last line.")
 
 
-class _Line(Answer):
+class ConsoleLine(Answer):
+    """A line of the log."""
+
     time: float = Field(description="Seconds since 1970.")
     msg: str
 
 
-class _UpdateAnswer(Done):
-    console_output_msgs: list[_Line] = Field(
+class ConsoleUpdate(Done):
+    """The log since a line."""
+
+    console_output_msgs: list[ConsoleLine] = Field(
         description="The lines since; none if the uid is not known."
     )
     last_msg_uid: str
 
 
-async def _last(call: Call[_LinesBody]) -> Given:
+async def _last(call: Call[LinesBody]) -> Given:
     return {"text": "".join(line["msg"] for line in call.layer.console.last(call.body.nlines))}
 
 
@@ -47,7 +59,7 @@ async def _uid(call: Call[Nothing]) -> Given:
     return {"console_output_uid": call.layer.console.last_uid}
 
 
-async def _update(call: Call[_UpdateBody]) -> Given:
+async def _update(call: Call[ConsoleUpdateBody]) -> Given:
     uid, lines = call.layer.console.update(call.body.last_msg_uid)
     return {"console_output_msgs": lines, "last_msg_uid": uid}
 
@@ -59,8 +71,8 @@ CONSOLE_ROUTES = (
         handler=_last,
         summary="The last lines of the log",
         scope=Scope.VIEW,
-        body=_LinesBody,
-        answer=_TextAnswer,
+        body=LinesBody,
+        answer=ConsoleText,
         dialect=True,
     ),
     ApiRoute(
@@ -69,7 +81,7 @@ CONSOLE_ROUTES = (
         handler=_uid,
         summary="The uid of the last line of the log",
         scope=Scope.VIEW,
-        answer=_UidAnswer,
+        answer=ConsoleUid,
         dialect=True,
     ),
     ApiRoute(
@@ -78,8 +90,8 @@ CONSOLE_ROUTES = (
         handler=_update,
         summary="The lines of the log since those already known",
         scope=Scope.VIEW,
-        body=_UpdateBody,
-        answer=_UpdateAnswer,
+        body=ConsoleUpdateBody,
+        answer=ConsoleUpdate,
         dialect=True,
     ),
 )

@@ -17,29 +17,39 @@ __all__ = ["ENGINE_ROUTES"]
 _Option = Literal["active", "open", "closed"]
 
 
-class _PauseBody(Body):
+class PauseBody(Body):
+    """When to pause."""
+
     option: Literal["deferred", "immediate"] = Field(
         "deferred", description="At the next checkpoint, or at once."
     )
 
 
-class _RunsBody(Body):
+class RunsBody(Body):
+    """Which runs."""
+
     option: _Option = "active"
 
 
-class _StopBody(OwnBody):
+class StopBody(OwnBody):
+    """Why."""
+
     reason: Annotated[str, Field(max_length=500)] = "stop was asked for over HTTP"
 
 
-class _Run(Answer):
+class EngineRun(Answer):
+    """A Bluesky run."""
+
     uid: str
     scan_id: int
     is_open: bool
     exit_status: str | None = Field(description="Bluesky's; null while the run is open.")
 
 
-class _RunList(Done):
-    run_list: list[_Run] = Field(description="Of the present item, or the last.")
+class RunList(Done):
+    """The runs of an item."""
+
+    run_list: list[EngineRun] = Field(description="Of the present item, or the last.")
     run_list_uid: str = Field(description="Changes when the list does.")
 
 
@@ -51,21 +61,25 @@ class StopReading(Answer):
     units: str
 
 
-class _AfterStop(Answer):
+class DeviceAfterStop(Answer):
+    """What was found of a device after the stop."""
+
     stopped: bool
     readings: dict[str, StopReading]
     error: str = Field("", description="Why it did not stop, if it did not.")
 
 
-class _StopAnswer(Answer):
+class StopAnswer(Answer):
+    """What a stop has achieved."""
+
     success: bool = Field(description="Whether everything is at rest and known to be.")
     msg: str
-    devices: dict[str, _AfterStop] = Field(description="What was read back of each.")
+    devices: dict[str, DeviceAfterStop] = Field(description="What was read back of each.")
     item_uid: str | None = Field(description="Of the item that was ended.")
     seconds: float = Field(description="From the request to the last read-back.")
 
 
-async def _re_pause(call: Call[_PauseBody]) -> Given:
+async def _re_pause(call: Call[PauseBody]) -> Given:
     at_once = call.body.option == "immediate"
     call.layer.runner.order(Order.PAUSE if at_once else Order.PAUSE_DEFERRED)
     return {}
@@ -76,7 +90,7 @@ async def _re_resume(call: Call[Nothing]) -> Given:
     return {}
 
 
-async def _re_runs(call: Call[_RunsBody]) -> Given:
+async def _re_runs(call: Call[RunsBody]) -> Given:
     return _runs(call, call.body.option)
 
 
@@ -90,7 +104,7 @@ def _runs(call: Call[Any], wanted: _Option) -> Given:
     return {"run_list": found, "run_list_uid": uid}
 
 
-async def _stop(call: Call[_StopBody]) -> Given:
+async def _stop(call: Call[StopBody]) -> Given:
     # A limiter of its own: stop never queues behind other requests that wait for the hardware.
     report = await anyio.to_thread.run_sync(
         call.layer.stop, call.body.reason, limiter=anyio.CapacityLimiter(1)
@@ -135,7 +149,7 @@ def _lists(option: _Option) -> ApiRoute:
         handler=handler,
         summary=f"The {option} runs of the present item",
         scope=Scope.VIEW,
-        answer=_RunList,
+        answer=RunList,
         dialect=True,
     )
 
@@ -145,7 +159,7 @@ ENGINE_ROUTES = (
         "/api/re/pause",
         handler=_re_pause,
         summary="Pause the plan that runs",
-        body=_PauseBody,
+        body=PauseBody,
     ),
     _commands("/api/re/resume", handler=_re_resume, summary="Go on with a paused plan"),
     *(_ends(order) for order in (Order.ABORT, Order.STOP, Order.HALT)),
@@ -155,8 +169,8 @@ ENGINE_ROUTES = (
         handler=_re_runs,
         summary="The runs of the present item",
         scope=Scope.VIEW,
-        body=_RunsBody,
-        answer=_RunList,
+        body=RunsBody,
+        answer=RunList,
         dialect=True,
     ),
     *(_lists(option) for option in ("active", "open", "closed")),
@@ -166,8 +180,8 @@ ENGINE_ROUTES = (
         handler=_stop,
         summary="Stop everything that moves, put out the light, end the plan; at any time",
         scope=Scope.VIEW,  # whoever may look may stop
-        body=_StopBody,
-        answer=_StopAnswer,
+        body=StopBody,
+        answer=StopAnswer,
         changes=True,
         forgives=True,
     ),

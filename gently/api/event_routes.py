@@ -16,17 +16,19 @@ from gently.core.events import Event
 __all__ = ["EVENT_ROUTES"]
 
 
-class _EventsBody(OwnBody):
+class EventsBody(OwnBody):
+    """From when on, and of what kinds."""
+
     after: Annotated[int, Field(ge=0)] | None = Field(
         None, description="A sequence number; 0 for all that are kept. By default from now on."
     )
     kinds: str = Field("", description="Separated by commas; all by default.")
 
 
-async def _events(call: Call[_EventsBody]) -> StreamingResponse:
+async def _events(call: Call[EventsBody]) -> StreamingResponse:
     log, after = call.layer.events, call.body.after
     if seen := call.request.headers.get("last-event-id"):
-        after = parse(_EventsBody, {"after": seen}).after
+        after = parse(EventsBody, {"after": seen}).after
     first = log.last_seq if after is None else after
     kinds = frozenset(filter(None, call.body.kinds.split(",")))
 
@@ -52,7 +54,7 @@ EVENT_ROUTES = (
         handler=_events,
         summary="What happens, as server-sent events",
         scope=Scope.VIEW,
-        body=_EventsBody,
+        body=EventsBody,
         answer=None,
         media_type="text/event-stream",
     ),

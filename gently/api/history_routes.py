@@ -21,7 +21,9 @@ from gently.core.lifecycle import ItemState
 __all__ = ["HISTORY_ROUTES"]
 
 
-class _HistoryBody(Body):
+class HistoryBody(Body):
+    """Which of the items that have ended."""
+
     size: Annotated[int, Field(ge=0)] | None = Field(None, description="Only the last so many.")
     item_uid: str | None = None
 
@@ -32,7 +34,9 @@ class _HistoryBody(Body):
         return self
 
 
-class _SearchBody(OwnBody):
+class SearchBody(OwnBody):
+    """Which of the items that have ended."""
+
     limit: Annotated[int, Field(ge=1, le=1_000)] = 100
     before: Annotated[int, Field(ge=1, lt=2**63)] | None = Field(
         None, description="The `next` of the page before."
@@ -43,21 +47,27 @@ class _SearchBody(OwnBody):
     )
 
 
-class _ItemPath(OwnBody):
+class ItemPath(OwnBody):
+    """Which item."""
+
     item_uid: str
 
 
-class _HistoryAnswer(Done):
+class HistoryAnswer(Done):
+    """Items that have ended."""
+
     items: list[QueuedItem] = Field(description="Oldest first.")
     plan_history_uid: str = Field(description="Changes when the history does.")
 
 
-class _PageAnswer(Answer):
+class HistoryPage(Answer):
+    """Items that have ended."""
+
     items: list[QueuedItem] = Field(description="Newest first.")
     next: int | None = Field(description="To be sent as `before`; null on the last page.")
 
 
-async def _history_get(call: Call[_HistoryBody]) -> Given:
+async def _history_get(call: Call[HistoryBody]) -> Given:
     queue, body = call.layer.queue.snapshot(), call.body
     items = queue.history
     if body.size is not None:
@@ -70,7 +80,7 @@ async def _history_get(call: Call[_HistoryBody]) -> Given:
     }
 
 
-async def _history_clear(call: Call[_HistoryBody]) -> Given:
+async def _history_clear(call: Call[HistoryBody]) -> Given:
     body = call.body
 
     def keep(history: tuple[Item, ...]) -> tuple[Item, ...]:
@@ -83,7 +93,7 @@ async def _history_clear(call: Call[_HistoryBody]) -> Given:
     return {}
 
 
-async def _search(call: Call[_SearchBody]) -> Given:
+async def _search(call: Call[SearchBody]) -> Given:
     page = await run_in_threadpool(call.layer.queue.search, **call.body.model_dump())
     return {
         "items": [item.message() for _, item in page],
@@ -91,7 +101,7 @@ async def _search(call: Call[_SearchBody]) -> Given:
     }
 
 
-async def _read_item(call: Call[_ItemPath]) -> Given:
+async def _read_item(call: Call[ItemPath]) -> Given:
     item = call.layer.queue.find(call.body.item_uid)
     runs = item.state in (ItemState.RUNNING, ItemState.PAUSED)
     return {
@@ -109,8 +119,8 @@ HISTORY_ROUTES = (
         handler=_history_get,
         summary="The last 1,000 items that have ended",
         scope=Scope.VIEW,
-        body=_HistoryBody,
-        answer=_HistoryAnswer,
+        body=HistoryBody,
+        answer=HistoryAnswer,
         dialect=True,
     ),
     ApiRoute(
@@ -119,7 +129,7 @@ HISTORY_ROUTES = (
         handler=_history_clear,
         summary="Forget items that have ended",
         scope=Scope.OPERATE,
-        body=_HistoryBody,
+        body=HistoryBody,
         answer=Done,
         locked_by="queue",
         commands=True,
@@ -131,8 +141,8 @@ HISTORY_ROUTES = (
         handler=_search,
         summary="Search and page through all items that have ended",
         scope=Scope.VIEW,
-        body=_SearchBody,
-        answer=_PageAnswer,
+        body=SearchBody,
+        answer=HistoryPage,
     ),
     ApiRoute(
         method="GET",
@@ -140,7 +150,7 @@ HISTORY_ROUTES = (
         handler=_read_item,
         summary="An item, how far it has come, and what became of it",
         scope=Scope.VIEW,
-        body=_ItemPath,
+        body=ItemPath,
         answer=ItemStateAnswer,
         errors=(404,),
     ),

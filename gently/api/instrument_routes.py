@@ -10,27 +10,35 @@ from gently.core.access import Scope
 __all__ = ["INSTRUMENT_ROUTES"]
 
 
-class _DevicePath(OwnBody):
+class DevicePath(OwnBody):
+    """Which device."""
+
     name: str
 
 
-class _Reading(Answer):
+class Reading(Answer):
+    """What a device was read as."""
+
     value: Json
     timestamp: float = Field(description="Seconds since 1970.")
     units: str
     age_s: float
 
 
-class _DeviceAnswer(Answer):
+class DeviceReadings(Answer):
+    """A device as it is now."""
+
     name: str
     stale: bool = Field(
         description="It did not answer: these are the last readings that there were."
     )
     error: str | None = Field(description="Why it did not.")
-    readings: dict[str, _Reading]
+    readings: dict[str, Reading]
 
 
-class _SettingsAnswer(Answer):
+class SettingsAnswer(Answer):
+    """What this device layer works with."""
+
     storage: str = Field(description="An absolute path on the machine of the device layer.")
     instrument: str
     session_id: str
@@ -38,7 +46,7 @@ class _SettingsAnswer(Answer):
     mmcore: dict[str, str] = Field(description="Versions.")
 
 
-async def _read_device(call: Call[_DevicePath]) -> Given:
+async def _read_device(call: Call[DevicePath]) -> Given:
     return await run_in_threadpool(call.layer.read_device, call.body.name)
 
 
@@ -60,8 +68,8 @@ INSTRUMENT_ROUTES = (
         handler=_read_device,
         summary="Read a device now",
         scope=Scope.VIEW,
-        body=_DevicePath,
-        answer=_DeviceAnswer,
+        body=DevicePath,
+        answer=DeviceReadings,
         errors=(404,),
     ),
     ApiRoute(
@@ -70,6 +78,6 @@ INSTRUMENT_ROUTES = (
         handler=_settings,
         summary="Where volumes go, on which instrument, in which session",
         scope=Scope.VIEW,
-        answer=_SettingsAnswer,
+        answer=SettingsAnswer,
     ),
 )

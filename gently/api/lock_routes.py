@@ -14,18 +14,24 @@ __all__ = ["LOCK_ROUTES"]
 _Key = Annotated[str, Field(min_length=1, description="Whoever knows it may act, and unlock.")]
 
 
-class _LockBody(Body):
+class LockBody(Body):
+    """What to lock, and with which key."""
+
     lock_key: _Key
     environment: StrictBool = Field(default=False, description="Lock what makes something run.")
     queue: StrictBool = Field(default=False, description="Lock what changes the queue.")
     note: str | None = Field(None, description="Why, for those who are kept out.")
 
 
-class _UnlockBody(Body):
+class UnlockBody(Body):
+    """With which key it was locked."""
+
     lock_key: _Key
 
 
-class _LockInfo(Answer):
+class LockInfo(Answer):
+    """What is locked."""
+
     environment: bool
     queue: bool
     user: str | None = Field(description="Who has locked it.")
@@ -35,12 +41,14 @@ class _LockInfo(Answer):
     emergency_lock_key_is_set: bool
 
 
-class _LockAnswer(Done):
-    lock_info: _LockInfo
+class LockAnswer(Done):
+    """What is locked now."""
+
+    lock_info: LockInfo
     lock_info_uid: str = Field(description="Changes when the lock does.")
 
 
-async def _lock(call: Call[_LockBody]) -> Given:
+async def _lock(call: Call[LockBody]) -> Given:
     body = call.body
     call.layer.lock.lock(
         body.lock_key,
@@ -52,7 +60,7 @@ async def _lock(call: Call[_LockBody]) -> Given:
     return _info(call.layer)
 
 
-async def _unlock(call: Call[_UnlockBody]) -> Given:
+async def _unlock(call: Call[UnlockBody]) -> Given:
     call.layer.lock.unlock(call.body.lock_key)
     return _info(call.layer)
 
@@ -74,8 +82,8 @@ LOCK_ROUTES = (
         handler=_lock,
         summary="Keep clients without the key from the queue, the environment or both",
         scope=Scope.OPERATE,
-        body=_LockBody,
-        answer=_LockAnswer,
+        body=LockBody,
+        answer=LockAnswer,
         commands=True,
         dialect=True,
     ),
@@ -85,8 +93,8 @@ LOCK_ROUTES = (
         handler=_unlock,
         summary="Unlock the queue and the environment",
         scope=Scope.OPERATE,
-        body=_UnlockBody,
-        answer=_LockAnswer,
+        body=UnlockBody,
+        answer=LockAnswer,
         commands=True,
         dialect=True,
     ),
@@ -97,7 +105,7 @@ LOCK_ROUTES = (
         summary="What is locked, by whom, since when and why",
         scope=Scope.VIEW,
         body=LockKey,
-        answer=_LockAnswer,
+        answer=LockAnswer,
         dialect=True,
     ),
 )

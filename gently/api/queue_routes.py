@@ -28,53 +28,71 @@ from gently.core.transitions import QueueMode
 __all__ = ["QUEUE_ROUTES"]
 
 
-class _ModeValues(Body):
+class ModeValues(Body):
+    """How the queue runs; what is not given stays."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     loop: StrictBool | None = Field(None, description="What completes goes to the back again.")
     ignore_failures: StrictBool | None = Field(None, description="Go on after a failure.")
 
 
-class _ModeBody(Body):
-    mode: Literal["default"] | _ModeValues
+class ModeBody(Body):
+    """How the queue runs."""
+
+    mode: Literal["default"] | ModeValues
 
 
-class _AutostartBody(Body):
+class AutostartBody(Body):
+    """Whether items begin by themselves."""
+
     enable: StrictBool
 
 
-class _QueueAnswer(Done):
+class QueueAnswer(Done):
+    """The queue."""
+
     items: list[QueuedItem] = Field(description="Those that wait, in their order.")
     running_item: QueuedItem | dict[str, None] = Field(description="`{}` if none runs.")
     plan_queue_uid: str = Field(description="Changes when the queue does.")
 
 
-class _ItemAnswer(Done):
+class WaitingItem(Done):
+    """An item that waits."""
+
     item: QueuedItem
 
 
-class _OneAnswer(Done):
+class ItemDone(Done):
+    """An item to which it was done."""
+
     item: QueuedItem
     qsize: int = Field(description="How many items wait.")
 
 
-class _ManyAnswer(Done):
+class ItemsDone(Done):
+    """Items to which it was done."""
+
     items: list[QueuedItem]
     qsize: int = Field(description="How many items wait.")
 
 
-class _OneResult(Answer):
+class SubmissionResult(Answer):
+    """What there is to say about one of several items."""
+
     success: bool
     msg: str
 
 
-class _BatchAnswer(Answer):
+class BatchAnswer(Answer):
+    """What became of several items."""
+
     success: bool
     msg: str
     items: list[Json] = Field(
         description="As they were queued; or as they came, if not all can be."
     )
-    results: list[_OneResult] = Field(description="What there is to say about each.")
+    results: list[SubmissionResult] = Field(description="What there is to say about each.")
     qsize: int = Field(description="How many items wait.")
 
 
@@ -208,12 +226,12 @@ async def _queue_stop_cancel(call: Call[Nothing]) -> Given:
     return {}
 
 
-async def _queue_autostart(call: Call[_AutostartBody]) -> Given:
+async def _queue_autostart(call: Call[AutostartBody]) -> Given:
     await run_in_threadpool(call.layer.queue.set_autostart, enabled=call.body.enable)
     return {}
 
 
-async def _queue_mode_set(call: Call[_ModeBody]) -> Given:
+async def _queue_mode_set(call: Call[ModeBody]) -> Given:
     asked = call.body.mode
     mode = asdict(QueueMode()) if asked == "default" else asked.model_dump(exclude_none=True)
     await run_in_threadpool(call.layer.queue.set_mode, **mode)
@@ -269,14 +287,14 @@ QUEUE_ROUTES = (
         "/api/queue/get",
         handler=_queue_get,
         summary="The items that wait, and the one that runs",
-        answer=_QueueAnswer,
+        answer=QueueAnswer,
     ),
     _commands(
         "/api/queue/item/add",
         handler=_item_add,
         summary="Queue an item",
         body=AddBody,
-        answer=_OneAnswer,
+        answer=ItemDone,
         locked_by="queue",
     ),
     _commands(
@@ -284,7 +302,7 @@ QUEUE_ROUTES = (
         handler=_item_add_batch,
         summary="Queue several items, all or none",
         body=BatchBody,
-        answer=_BatchAnswer,
+        answer=BatchAnswer,
         locked_by="queue",
     ),
     _commands(
@@ -292,7 +310,7 @@ QUEUE_ROUTES = (
         handler=_item_update,
         summary="Put another item in the place of one that waits",
         body=UpdateBody,
-        answer=_OneAnswer,
+        answer=ItemDone,
         locked_by="queue",
     ),
     _commands(
@@ -300,7 +318,7 @@ QUEUE_ROUTES = (
         handler=_item_execute,
         summary="Run an item now, past those that wait",
         body=AddBody,
-        answer=_OneAnswer,
+        answer=ItemDone,
         locked_by="environment",
     ),
     _looks(
@@ -308,14 +326,14 @@ QUEUE_ROUTES = (
         handler=_item_get,
         summary="One of the items that wait",
         body=PickBody,
-        answer=_ItemAnswer,
+        answer=WaitingItem,
     ),
     _commands(
         "/api/queue/item/remove",
         handler=_item_remove,
         summary="Take an item out of the queue",
         body=PickBody,
-        answer=_OneAnswer,
+        answer=ItemDone,
         locked_by="queue",
     ),
     _commands(
@@ -323,7 +341,7 @@ QUEUE_ROUTES = (
         handler=_item_remove_batch,
         summary="Take several items out of the queue",
         body=RemoveBatchBody,
-        answer=_ManyAnswer,
+        answer=ItemsDone,
         locked_by="queue",
     ),
     _commands(
@@ -331,7 +349,7 @@ QUEUE_ROUTES = (
         handler=_item_move,
         summary="Move an item to another place in the queue",
         body=MoveBody,
-        answer=_OneAnswer,
+        answer=ItemDone,
         locked_by="queue",
     ),
     _commands(
@@ -339,7 +357,7 @@ QUEUE_ROUTES = (
         handler=_item_move_batch,
         summary="Move several items side by side",
         body=MoveBatchBody,
-        answer=_ManyAnswer,
+        answer=ItemsDone,
         locked_by="queue",
     ),
     _commands(
@@ -374,7 +392,7 @@ QUEUE_ROUTES = (
         "/api/queue/autostart",
         handler=_queue_autostart,
         summary="Let items begin by themselves whenever nothing runs, or not",
-        body=_AutostartBody,
+        body=AutostartBody,
         answer=Done,
         locked_by="environment",
     ),
@@ -382,7 +400,7 @@ QUEUE_ROUTES = (
         "/api/queue/mode/set",
         handler=_queue_mode_set,
         summary="Say whether the queue loops, and whether it goes on after a failure",
-        body=_ModeBody,
+        body=ModeBody,
         answer=Done,
         locked_by="queue",
     ),

@@ -14,12 +14,16 @@ from gently.core.transitions import QueueState
 __all__ = ["StatusAnswer", "status"]
 
 
-class _QueueMode(Answer):
+class QueueModeAnswer(Answer):
+    """How the queue runs."""
+
     loop: bool
     ignore_failures: bool
 
 
-class _Locked(Answer):
+class LockedParts(Answer):
+    """What is locked."""
+
     environment: bool
     queue: bool
 
@@ -50,8 +54,8 @@ class StatusAnswer(Done):
     plans_allowed_uid: str
     task_results_uid: str
     lock_info_uid: str
-    plan_queue_mode: _QueueMode
-    lock: _Locked
+    plan_queue_mode: QueueModeAnswer
+    lock: LockedParts
     time: float = Field(description="Seconds since 1970.")
     status_uid: str = Field(description="Changes when anything here does but the time.")
 

@@ -13,19 +13,27 @@ from gently.core.access import Scope
 __all__ = ["VOLUME_ROUTES"]
 
 
-class _ListBody(OwnBody):
+class ListBody(OwnBody):
+    """How many."""
+
     limit: Annotated[int, Field(ge=1, le=10_000)] = 100
 
 
-class _VolumePath(OwnBody):
+class VolumePath(OwnBody):
+    """Which volume."""
+
     uid: str = Field(description="32 lower-case hexadecimal digits.")
 
 
-class _RunPath(OwnBody):
+class RunPath(OwnBody):
+    """Which run."""
+
     run_uid: str
 
 
-class _Volume(Answer):
+class Volume(Answer):
+    """The metadata of a volume."""
+
     uid: str
     path: str = Field(description="Of the file, on the machine of the device layer.")
     shape: tuple[int, int, int] = Field(description="Slices, rows, columns.")
@@ -60,11 +68,15 @@ class _Volume(Answer):
     back_pressure_s: float
 
 
-class _VolumesAnswer(Answer):
-    volumes: list[_Volume] = Field(description="Newest first.")
+class VolumesAnswer(Answer):
+    """The latest volumes."""
+
+    volumes: list[Volume] = Field(description="Newest first.")
 
 
-class _Run(Answer):
+class StoredRun(Answer):
+    """A Bluesky run."""
+
     run_uid: str
     start: dict[str, Json] = Field(description="The start document.")
     stop: dict[str, Json] | None = Field(
@@ -72,28 +84,30 @@ class _Run(Answer):
     )
 
 
-class _RunsAnswer(Answer):
-    runs: list[_Run] = Field(description="Newest first.")
+class RunsAnswer(Answer):
+    """The latest Bluesky runs."""
+
+    runs: list[StoredRun] = Field(description="Newest first.")
 
 
-async def _volumes(call: Call[_ListBody]) -> Given:
+async def _volumes(call: Call[ListBody]) -> Given:
     records = await run_in_threadpool(call.layer.store.list, call.body.limit)
     return {"volumes": [record.metadata() for record in records]}
 
 
-async def _volume(call: Call[_VolumePath]) -> Given:
+async def _volume(call: Call[VolumePath]) -> Given:
     record = await run_in_threadpool(call.layer.store.record, call.body.uid)
     return dict(record.metadata())
 
 
-async def _runs(call: Call[_ListBody]) -> Given:
+async def _runs(call: Call[ListBody]) -> Given:
     runs = await run_in_threadpool(call.layer.documents.runs, call.body.limit)
     return {
         "runs": [{"run_uid": run.run_uid, "start": run.start, "stop": run.stop} for run in runs]
     }
 
 
-async def _documents(call: Call[_RunPath]) -> StreamingResponse:
+async def _documents(call: Call[RunPath]) -> StreamingResponse:
     blocks = await run_in_threadpool(call.layer.documents.blocks, call.body.run_uid)
     return StreamingResponse(blocks, media_type="application/x-ndjson")
 
@@ -105,8 +119,8 @@ VOLUME_ROUTES = (
         handler=_volumes,
         summary="The metadata of the latest volumes",
         scope=Scope.VIEW,
-        body=_ListBody,
-        answer=_VolumesAnswer,
+        body=ListBody,
+        answer=VolumesAnswer,
     ),
     ApiRoute(
         method="GET",
@@ -114,8 +128,8 @@ VOLUME_ROUTES = (
         handler=_volume,
         summary="The metadata of a volume",
         scope=Scope.VIEW,
-        body=_VolumePath,
-        answer=_Volume,
+        body=VolumePath,
+        answer=Volume,
         errors=(404, 409),
     ),
     ApiRoute(
@@ -124,8 +138,8 @@ VOLUME_ROUTES = (
         handler=_runs,
         summary="The latest Bluesky runs",
         scope=Scope.VIEW,
-        body=_ListBody,
-        answer=_RunsAnswer,
+        body=ListBody,
+        answer=RunsAnswer,
     ),
     ApiRoute(
         method="GET",
@@ -133,7 +147,7 @@ VOLUME_ROUTES = (
         handler=_documents,
         summary="The documents of a run, a JSON array a line",
         scope=Scope.VIEW,
-        body=_RunPath,
+        body=RunPath,
         answer=None,
         media_type="application/x-ndjson",
         errors=(404, 409),
