@@ -91,14 +91,19 @@ class DeviceLayerClient:
         How long one request may take. None but `stop` and `read_device` waits for the
         hardware, so a few seconds are plenty; `stop` has a longer time of its own.
 
+    api_key : str, optional
+        The key to come with; without it, the one of this machine (`gently.local_key`).
+
     Raises
     ------
     ValueError
         If `url` is no http address.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0) -> None:
-        self._transport = Transport(url, timeout_s)
+    def __init__(
+        self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0, api_key: str | None = None
+    ) -> None:
+        self._transport = Transport(url, timeout_s, api_key)
 
     @property
     def url(self) -> str:

@@ -1,7 +1,4 @@
-"""What every test owes: it leaves no thread, process or file of its own behind.
-
-And that it keeps out of the user's own: the key that all tests use is in the environment.
-"""
+"""What every test owes: it leaves no thread, process or file of its own behind."""
 
 import gc
 import os
@@ -14,9 +11,6 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests import API_KEY
-
-os.environ["GENTLY_API_KEY"] = API_KEY
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
 FLAGS = (
     "--no-sandbox",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
@@ -50,8 +51,8 @@ class Json(Response):
         return encoded(content)
 
 
-async def read_parameters(request: Request) -> dict[str, Any]:
-    """Return the JSON body and the query as one mapping.
+async def read_parameters(request: Request, *, is_form: bool = False) -> dict[str, Any]:
+    """Return the JSON body, or the form, and the query as one mapping.
 
     Bluesky's clients put parameters into the body of a GET, which browsers cannot.
 
@@ -68,7 +69,9 @@ async def read_parameters(request: Request) -> dict[str, Any]:
                 f"the body is larger than {MAX_BODY_BYTES} bytes; send parameters, not data"
             )
     found: Any = {}
-    if body:
+    if is_form:
+        found = dict(parse_qsl(body.decode(errors="replace")))
+    elif body:
         try:
             found = from_json(bytes(body))
         except ValueError as error:

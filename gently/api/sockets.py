@@ -23,7 +23,7 @@ Messages = AsyncGenerator[dict[str, Any]]
 
 def socket_route(socket: ApiSocket) -> WebSocketRoute:
     """Return the route as starlette takes it."""
-    return WebSocketRoute(socket.path, _endpoint(socket.messages), name=socket.path)
+    return WebSocketRoute(socket.path, _endpoint(socket), name=socket.path)
 
 
 async def _statuses(layer: DeviceLayer) -> Messages:
@@ -50,15 +50,16 @@ async def _lines(layer: DeviceLayer) -> Messages:
                 yield line(event)
 
 
-def _endpoint(
-    messages: Callable[[DeviceLayer], Messages],
-) -> Callable[[WebSocket], Awaitable[None]]:
+def _endpoint(route: ApiSocket) -> Callable[[WebSocket], Awaitable[None]]:
     async def endpoint(socket: WebSocket) -> None:
+        if socket.state.principal.scope < route.scope:
+            await socket.close(4403, f"it takes a key with the scope {route.scope}")
+            return
         await socket.accept()
         async with anyio.create_task_group() as tasks:
 
             async def send() -> None:
-                await _send(socket, messages(socket.state.layer))
+                await _send(socket, route.messages(socket.state.layer))
                 tasks.cancel_scope.cancel()
 
             tasks.start_soon(send)

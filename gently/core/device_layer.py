@@ -27,7 +27,7 @@ from devices import (
     load_instrument_file,
 )
 from gently import __version__, local_key
-from gently.core.access import Access, AccessDatabase
+from gently.core.access import Access, AccessDatabase, Principal, Proposal
 from gently.core.catalogue import BoundPlan, Catalogue
 from gently.core.console import Console
 from gently.core.errors import (
@@ -125,8 +125,8 @@ class DeviceLayer:
                     api_key,
                     local_key.owner(),
                     is_queued=self._is_queued,
-                    on_lease=lambda lease: self.events.publish("control", **lease.message()),
-                    on_proposal=lambda one: self.events.publish("proposal", **one.message()),
+                    on_lease=lambda lease: self.events.publish("control", lease=lease.message()),
+                    on_proposal=lambda one: self.events.publish("proposal", proposal=one.message()),
                 )
             )
             self.documents = DocumentStore(root)
@@ -197,6 +197,11 @@ class DeviceLayer:
             raise PlanRefusedError(item.name, (FieldError("item_type", problem),))
         self.prepare(item)
         return self.queue.execute(item)
+
+    def propose(self, by: Principal, item: Item, *, ttl_s: float, note: str | None) -> Proposal:
+        """Ask a person to approve an item that would run; raises `PlanRefusedError`."""
+        self.check(item)
+        return self.access.proposals.propose(by, item, {"ok": True}, ttl_s=ttl_s, note=note)
 
     def stop(self, reason: str) -> StopReport:
         """Stop everything; see `gently.core.stop`. Blocks for up to 9 s."""

@@ -9,6 +9,7 @@ import httpx
 import httpx_sse
 from pydantic import TypeAdapter, ValidationError
 
+from gently import local_key
 from gently.wire.errors import DeviceLayerFault, DeviceLayerUnreachable, Refused
 from gently.wire.replies import FieldError
 
@@ -16,6 +17,7 @@ DEFAULT_URL: Final = "http://127.0.0.1:60610"
 QUIET_S: Final = 30.0
 """A stream silent for this long is taken for dead: the device layer sends keep-alives."""
 
+_THIS_MACHINE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 T = TypeVar("T")
 
 
@@ -28,6 +30,9 @@ class Transport:
         Address of the device layer, without `/api`.
     timeout_s : float
         How long connecting, sending or waiting for an answer may take.
+    api_key : str, optional
+        The key to come with; without it, the one of this machine, if the address is one of
+        this machine.
 
     Raises
     ------
@@ -35,10 +40,13 @@ class Transport:
         If `url` is no http address.
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, api_key: str | None = None) -> None:
         self.url = _checked_url(url)
+        self._api_key = api_key
         # The device layer is on this machine: a proxy of the environment is never the way.
-        self._http = httpx.Client(base_url=f"{self.url}/api/", timeout=timeout_s, trust_env=False)
+        self._http = httpx.Client(
+            base_url=f"{self.url}/api/", timeout=timeout_s, trust_env=False, auth=self._with_key
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -74,6 +82,17 @@ class Transport:
                 source.response.read()
                 _checked(source.response)
             yield Stream(source)
+
+    def _with_key(self, request: httpx.Request) -> httpx.Request:
+        """Add the key, which the device layer may have made since the last request."""
+        if self._api_key is None and request.url.host in _THIS_MACHINE:
+            try:
+                self._api_key = local_key.find()
+            except local_key.LocalKeyError as error:
+                raise Refused(str(error), status_code=httpx.codes.UNAUTHORIZED) from error
+        if self._api_key is not None:
+            request.headers["Authorization"] = f"ApiKey {self._api_key}"
+        return request
 
     @contextlib.contextmanager
     def _translated(self, *, changing: bool) -> Iterator[None]:

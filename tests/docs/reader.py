@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from tests import REPOSITORY
+from tests import AUTHORIZATION, REPOSITORY
 from tests.docs.markdown import Block
 
 SCRIPTS = ("start_device_layer.py", "launch_copilot.py")
@@ -154,4 +154,6 @@ def device_layer(folder: Path) -> Iterator[httpx.Client]:
     with ExitStack() as stack:
         reader = Reader(folder, stack)
         reader.start_device_layer()
-        yield stack.enter_context(httpx.Client(base_url=reader.url, trust_env=False, timeout=30))
+        yield stack.enter_context(
+            httpx.Client(base_url=reader.url, headers=AUTHORIZATION, trust_env=False, timeout=30)
+        )

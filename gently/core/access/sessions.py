@@ -145,10 +145,12 @@ class Sessions:
         key = self._keys.get(session.key_id) if session else None
         if session is None or (by.scope < Scope.ADMIN and (key is None or key.name != by.name)):
             raise KeyNotFoundError(f"{by.name} has no session {session_uid!r} that could be ended.")
-        with self._database.writing():
-            self._database.write(
-                "UPDATE session SET revoked = 1 WHERE session_uid = ?", session_uid
-            )
+        self._revoke(session_uid)
+
+    def end(self, token: str) -> None:
+        """End the session of a token, whoever has it; raises `NotAuthenticatedError`."""
+        session, _ = self._find(token, "access")
+        self._revoke(session.session_uid)
 
     def of(self, key_ids: set[str]) -> list[Session]:
         """Return the sessions that were opened with these keys, oldest first."""
@@ -156,6 +158,9 @@ class Sessions:
             "SELECT session_uid, key_id, made, expires, revoked FROM session ORDER BY made"
         )
         return [_session(*row) for row in rows if row[1] in key_ids]
+
+    def _revoke(self, session_uid: str) -> None:
+        self._database.write("UPDATE session SET revoked = 1 WHERE session_uid = ?", session_uid)
 
     def _find(self, token: str, purpose: Purpose) -> tuple[Session, float]:
         """Return the session of a token, and when the token expires."""
