@@ -253,6 +253,7 @@ class DeviceLayer:
             step_um=planned.step_um,
             exposure_ms=planned.exposure_ms,
             format=planned.file_format,
+            compression=planned.compression,
             session_id=self._session_of(item),
             item_uid=item.item_uid if item else "",
             run_uid=planned.run_uid,

@@ -15,7 +15,7 @@ from gently.visualization import VizServer, VolumeFeed
 from storage import VolumeRecord, VolumeStore, levels, mean
 from tests.storage.helpers import make_pixels, make_spec
 from tests.visualization.specimen import keep
-from tests.zarr_threads import start_the_threads_of_zarr
+from tests.zarr_threads import start_the_threads_of_http
 
 REGION = st.tuples(*[st.tuples(st.floats(0, 1), st.floats(0, 1))] * 3)
 SHAPES = st.tuples(
@@ -27,14 +27,7 @@ SHAPES = st.tuples(
 
 @pytest.fixture(scope="module", autouse=True)
 def readers_threads(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """As zarr-python, fsspec starts a thread once and keeps it."""
-    start_the_threads_of_zarr()
-    folder = tmp_path_factory.mktemp("warm")
-    with (
-        VizServer(VolumeStore(folder), VolumeFeed(), port=0) as viz,
-        pytest.raises(FileNotFoundError),
-    ):
-        zarr.open(f"{viz.url}volumes/{'0' * 32}.zarr", mode="r")
+    start_the_threads_of_http(tmp_path_factory.mktemp("warm"))
 
 
 @pytest.fixture
