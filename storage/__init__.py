@@ -44,7 +44,16 @@ from storage.lock import StoreLock
 from storage.pyramid import Level, levels, mean
 from storage.store import VolumeStore
 from storage.trash import TrashNote
-from storage.values import FrameInfo, Shape, VolumeRecord, VolumeSpec, Voxels, new_uid
+from storage.values import (
+    FrameInfo,
+    Shape,
+    Status,
+    VolumeLabels,
+    VolumeRecord,
+    VolumeSpec,
+    Voxels,
+    new_uid,
+)
 from storage.volume import Volume
 from storage.writer import VolumeWriter
 
@@ -70,6 +79,7 @@ __all__ = [
     "Refreshed",
     "RunNotFoundError",
     "Shape",
+    "Status",
     "StorageError",
     "StorageFullError",
     "StoreLock",
@@ -80,6 +90,7 @@ __all__ = [
     "UidTakenError",
     "UnprovenVolumeError",
     "Volume",
+    "VolumeLabels",
     "VolumeNotFoundError",
     "VolumeRecord",
     "VolumeSpec",

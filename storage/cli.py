@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from pydantic import JsonValue
 from tqdm import tqdm
@@ -26,7 +26,7 @@ from storage.errors import BrokenVolumeError, StorageError
 from storage.export import export_imagej, export_ome_zarr
 from storage.inventory import BrokenFile, Refreshed
 from storage.store import VolumeStore
-from storage.values import VolumeRecord
+from storage.values import Status, VolumeRecord
 
 _PAGE: Final = 1000
 _EXPORTS: Final = {"ome-zarr": export_ome_zarr, "imagej": export_imagej}
@@ -76,6 +76,7 @@ def _list(store: VolumeStore, options: argparse.Namespace) -> Answer:
     records = store.query(
         session=options.session,
         embryo=options.embryo,
+        acquisition=options.acquisition,
         plan=options.plan,
         tag=options.tag,
         since=options.since,
@@ -335,11 +336,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_list(parser: argparse.ArgumentParser) -> None:
-    for name in ("session", "embryo", "plan", "tag"):
+    for name in ("session", "embryo", "acquisition", "plan", "tag"):
         parser.add_argument(f"--{name}", metavar=name.upper())
     parser.add_argument("--since", metavar="TIME", type=_time, help="ISO; local without a zone")
     parser.add_argument("--until", metavar="TIME", type=_time)
-    parser.add_argument("--status", choices=("complete", "trashed"), default="complete")
+    parser.add_argument("--status", choices=get_args(Status), default="complete")
     parser.add_argument("-n", "--limit", metavar="N", type=int, default=20, help="default: 20")
     parser.add_argument("--after", metavar="UID", help="the next page: the last UID of this one")
 

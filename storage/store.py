@@ -25,7 +25,7 @@ from storage.index import TRASH, VOLUMES, Entry, Index, NotFilledError, StoreSta
 from storage.inventory import BrokenFile, Progress, Refreshed
 from storage.stored import Stored
 from storage.trash import Trash, TrashNote
-from storage.values import VolumeRecord, VolumeSpec
+from storage.values import Status, VolumeRecord, VolumeSpec
 from storage.volume import Volume
 from storage.writer import PART, VolumeWriter
 
@@ -170,11 +170,12 @@ class VolumeStore:
         *,
         session: str | None = None,
         embryo: str | None = None,
+        acquisition: str | None = None,
         plan: str | None = None,
         tag: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-        status: str = "complete",
+        status: Status = "complete",
         limit: int | None = None,
         after: str | None = None,
     ) -> Sequence[VolumeRecord]:
@@ -182,8 +183,8 @@ class VolumeStore:
 
         Parameters
         ----------
-        embryo, tag
-            As ``spec.metadata`` says: its ``embryo``, and one of its ``tags``.
+        tag
+            One of its ``tags``.
         since, until
             When the volume was begun: from `since` on, and before `until`; with a time zone.
         status
@@ -202,6 +203,7 @@ class VolumeStore:
         conditions = {
             "session": session,
             "embryo": embryo,
+            "acquisition": acquisition,
             "plan": plan,
             "tag": tag,
             "since": since,
