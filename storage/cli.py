@@ -23,7 +23,7 @@ from pydantic import JsonValue
 from tqdm import tqdm
 
 from storage.errors import BrokenVolumeError, StorageError
-from storage.export import export_imagej, export_ome_zarr
+from storage.export import export_imagej, export_ome_zarr, export_series
 from storage.inventory import BrokenFile, Refreshed
 from storage.store import VolumeStore
 from storage.values import Status, VolumeRecord
@@ -145,11 +145,19 @@ def _rebuild(store: VolumeStore, _: argparse.Namespace) -> Answer:
 
 
 def _export(store: VolumeStore, options: argparse.Namespace) -> Answer:
+    if options.acquisition:
+        return _each([options.acquisition], lambda uid: _export_series(store, uid, options.to))
+
     def copy(uid: str) -> str:
         with store.open(uid) as volume, _bar(f"copying {uid}", unit="part") as progress:
             return f"is copied to {_EXPORTS[options.form](volume, options.to, progress)}"
 
     return _each(options.uid, copy)
+
+
+def _export_series(store: VolumeStore, uid: str, folder: Path) -> str:
+    with _bar(f"copying {uid}", unit="volume") as progress:
+        return f"is copied to {export_series(store.series(uid), store.open, folder, progress)}"
 
 
 def _trash(store: VolumeStore, options: argparse.Namespace) -> Answer:
@@ -315,7 +323,9 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--all", action="store_true", help="every volume")
     command("rebuild", _rebuild, "make the index again, from the files alone")
     export = command("export", _export, "copy volumes for other programs")
-    export.add_argument("uid", metavar="UID", nargs="+")
+    what = export.add_mutually_exclusive_group(required=True)
+    what.add_argument("uid", metavar="UID", nargs="*", default=[])
+    what.add_argument("--acquisition", metavar="UID", help="its volumes, as one OME-Zarr")
     export.add_argument("--to", metavar="DIR", type=Path, required=True, help="made if need be")
     export.add_argument(
         "--form",
