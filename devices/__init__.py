@@ -16,6 +16,7 @@ from devices.errors import (
 )
 from devices.frames import (
     AcquiredVolume,
+    Compression,
     FileFormat,
     FrameSink,
     OnShort,
@@ -38,6 +39,7 @@ __all__ = [
     "AcquiredVolume",
     "AcquisitionError",
     "Camera",
+    "Compression",
     "CoreError",
     "CoreTimeoutError",
     "DeviceError",

@@ -141,6 +141,12 @@ class LightSheet(HardwareDevice):
                 f"{self.name} steps by a finite number of µm, not {request.step_um!r}",
                 field="step_um",
             )
+        if request.compression != "none" and request.file_format != "ome-zarr":
+            raise LimitError(
+                f"{request.file_format} is not compressed; ask for ome-zarr with "
+                f"{request.compression}, or for no compression",
+                field="compression",
+            )
         self._camera.check_value(request.exposure_ms)
         center_um = request.center_um
         if center_um is None:
@@ -334,6 +340,7 @@ class LightSheet(HardwareDevice):
             camera=self._camera.name,
             run_uid=request.run_uid,
             file_format=request.file_format,
+            compression=request.compression,
         )
         return planned, positions_um
 
