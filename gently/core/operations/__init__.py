@@ -2,5 +2,16 @@
 
 from gently.core.operations.audit import Action, AuditError, AuditLog, digest_of
 from gently.core.operations.chain import Head, Verdict
+from gently.core.operations.logs import ItemStamp, LogFile, about_item
 
-__all__ = ["Action", "AuditError", "AuditLog", "Head", "Verdict", "digest_of"]
+__all__ = [
+    "Action",
+    "AuditError",
+    "AuditLog",
+    "Head",
+    "ItemStamp",
+    "LogFile",
+    "Verdict",
+    "about_item",
+    "digest_of",
+]
