@@ -34,7 +34,9 @@ from gently.core.console import Console
 from gently.core.errors import DeviceNotFoundError, FieldError, PlanRefusedError, field_errors
 from gently.core.events import EventLog
 from gently.core.items import QUEUE_STOP, Item
+from gently.core.lifecycle import ENDED
 from gently.core.lock import ControlLock
+from gently.core.operations import ItemStamp, LogFile, about_item
 from gently.core.preflight import preflight
 from gently.core.queue import PlanQueue
 from gently.core.queue_store import QueueStore
@@ -88,11 +90,14 @@ class DeviceLayer:
         self.lock = ControlLock(lambda info: self.events.publish("lock", lock_info=info))
         self.tasks = TaskList()
         self.console = Console()
+        self._log_stamp = ItemStamp()
         with ExitStack() as undo:
             undo.enter_context(self.console.attached())
             root = settings.storage.expanduser().resolve()
             address = f"http://{settings.host}:{settings.port}"
             undo.enter_context(StoreLock(root, {"pid": os.getpid(), "address": address}))
+            self.log = LogFile(root / "logs" / "device-layer.log", self._log_stamp)
+            undo.enter_context(self.log.attached())
             self.store = undo.enter_context(VolumeStore(root))
             swept = self.store.sweep()
             self.store.refresh()
@@ -214,7 +219,12 @@ class DeviceLayer:
     # ------------------------------------------------------------------ introductions
 
     def _announce(self, kind: str, item: Item) -> None:
-        LOGGER.info("%s: %s %s", kind, item.name, item.item_uid)
+        if kind == "item.started":
+            self._log_stamp.running = item.item_uid
+        elif item.state in ENDED and item.item_uid == self._log_stamp.running:
+            self._log_stamp.running = ""
+        with about_item(item.item_uid):
+            LOGGER.info("%s: %s %s", kind, item.name, item.item_uid)
         self.events.publish(
             kind, item_uid=item.item_uid, state=str(item.state), item=item.message()
         )
