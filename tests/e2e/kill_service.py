@@ -176,15 +176,15 @@ class Tormentor:
             return
         item = chance.choice(waiting)
         uid = item["item_uid"]
-        what = chance.choice(("front", "front", "back", "batch", "batch", "update", "remove"))
+        what = chance.choice(("front", "front", "batch", "batch", "update", "remove"))
         if what == "front":
             self._ledger.going_to_the_front = uid
             if _post(http, "queue/item/move", uid=uid, pos_dest="front")["success"]:
                 self._ledger.front = uid
-        elif what == "back":
-            _post(http, "queue/item/move", uid=uid, pos_dest="back")
         elif what == "batch":
-            uids = [other["item_uid"] for other in chance.sample(waiting, 2)]
+            uids = [other["item_uid"] for other in chance.sample(waiting, chance.choice((1, 2)))]
+            if self._ledger.front in uids:
+                self._ledger.front = None
             _post(http, "queue/item/move/batch", uids=uids, pos_dest="back")
         elif what == "update":
             changed = _item(item["meta"]["number"], chance)
