@@ -118,6 +118,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=("wait", "continue"),
         help="what a queue that ran when the device layer died does then (default: wait)",
     )
+    parser.add_argument(
+        "--quota-per-client",
+        metavar="N",
+        type=int,
+        help="how many unfinished items one client may have (default: 2000)",
+    )
     return parser
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -335,6 +336,10 @@ def test_runs_are_listed_with_their_ends_the_newest_first(
         (emitted[0][1], emitted[-1][1]) for emitted in runs
     ]
     assert documents.runs(limit=1) == listed[:1]
+    half_a_second = timedelta(seconds=0.5)
+    newest = datetime.fromtimestamp(listed[0].path.stat().st_mtime, UTC)
+    assert documents.runs(since=newest - half_a_second) == listed[:1]
+    assert documents.runs(since=newest + half_a_second) == []
 
 
 def test_a_run_without_an_end_is_listed_as_such(
