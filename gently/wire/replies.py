@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 ItemPhase = Literal[
     "queued",
@@ -53,15 +53,6 @@ class Status(Reply):
     msg: str = ""
 
 
-class Plan(Reply):
-    """One entry of the plan catalogue."""
-
-    name: str
-    description: str = ""
-    json_schema: Mapping[str, JsonValue] = Field(alias="schema")
-    """JSON Schema (draft 2020-12) of the plan's keyword arguments."""
-
-
 class Device(Reply):
     """One device of the instrument, as the plans see it."""
 
@@ -81,6 +72,22 @@ class Item(Reply):
     meta: Mapping[str, JsonValue] = {}
 
 
+class Volume(BaseModel):
+    """A published volume: never its pixels, only where they are and what they are of."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    uid: str
+    path: Path
+    shape: tuple[int, ...]
+    dtype: str
+    session_id: str
+
+    def metadata(self) -> dict[str, JsonValue]:
+        """All that the device layer told about the volume, ready for JSON."""
+        return self.model_dump(mode="json")
+
+
 class Result(Reply):
     """How an item ended, and what its plan returned."""
 
@@ -90,6 +97,14 @@ class Result(Reply):
     time_stop: float | None = None
     msg: str = ""
     return_value: JsonValue = None
+
+    @property
+    def volume(self) -> Volume | None:
+        """The volume that the plan returned, if it returned one."""
+        try:
+            return Volume.model_validate(self.return_value)
+        except ValidationError:
+            return None
 
 
 class HistoryItem(Item):
@@ -128,22 +143,6 @@ class ItemState(Reply):
     def finished(self) -> bool:
         """Whether nothing will change any more."""
         return self.state in FINISHED
-
-
-class Volume(BaseModel):
-    """A published volume: never its pixels, only where they are and what they are of."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    uid: str
-    path: Path
-    shape: tuple[int, ...]
-    dtype: str
-    session_id: str
-
-    def metadata(self) -> dict[str, JsonValue]:
-        """All that the device layer told about the volume, ready for JSON."""
-        return self.model_dump(mode="json")
 
 
 class Reading(Reply):

@@ -12,13 +12,13 @@ def test_status_answers_while_a_long_plan_runs_and_stop_ends_motion_and_plan(
 ) -> None:
     layer = device_layer()
     with layer.client() as client:
-        item = client.execute("sleep", duration_s=30)
+        item = client.execute(client.plans().sleep(duration_s=30))
         assert httpx2.get(f"{layer.url}/api/status").json()["manager_state"] == "executing_queue"
         report = client.stop()
         assert report.success, report
         assert client.item(item.item_uid).state == "aborted"
 
-        move = client.execute("move_stage", x_um=-2252.1, y_um=-1677.0)
+        move = client.execute(client.plans().move_stage(x_um=-2252.1, y_um=-1677.0))
         time.sleep(0.15)
         report = client.stop()
         assert report.success, report
@@ -36,11 +36,13 @@ def test_stop_in_mid_volume_puts_the_light_out_and_publishes_nothing(
 ) -> None:
     layer = device_layer()
     with layer.client() as client:
-        item = client.execute("acquire_volume", num_slices=200, exposure_ms=50, step_um=0.1)
+        item = client.execute(
+            client.plans().acquire_volume(num_slices=200, exposure_ms=50, step_um=0.1)
+        )
         while client.read_device("shutter").readings["shutter"].value != "open":
             time.sleep(0.01)
         assert run_copilot(layer.url, "stop").returncode == 0
         assert client.item(item.item_uid).state == "aborted"
         assert client.read_device("shutter").readings["shutter"].value == "closed"
         assert client.volumes() == []
-        assert client.wait(client.execute("snap").item_uid).state == "completed"
+        assert client.wait(client.execute(client.plans().snap()).item_uid).state == "completed"
