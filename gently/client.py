@@ -40,6 +40,7 @@ from gently.wire import (
     Volume,
     command,
     get,
+    granted,
     read,
     surely,
     watch,
@@ -255,16 +256,26 @@ class _Calls:
     # Control
 
     @_Call
-    def stop(self) -> Flow[StopReport]:
+    def stop(self, reason: str = "", *, patience_s: float = 2.0) -> Flow[StopReport]:
         """Stop every motion, turn the light off and end the plan.
 
         A device that did not stop is no exception: it is named in the report, whose
         `success` is then false.
+
+        Parameters
+        ----------
+        reason : str
+            Why, for the records.
+        patience_s : float
+            How long to ask again when the connection broke; a stop may be asked for twice.
         """
-        # Not `command`: that success is false is what the report is for.
-        return read(
-            StopReport, (yield Request(method="POST", path="stop", body={}, timeout_s=STOP_S))
+        request = Request(
+            method="POST",
+            path="stop",
+            body={"reason": reason} if reason else {},
+            timeout_s=STOP_S,
         )
+        return read(StopReport, (yield from surely(request, patience_s)))
 
     @_Call
     def pause(self) -> Flow[None]:
@@ -399,7 +410,7 @@ def _submit(path: str, plan: PlanCall, patience_s: float) -> Flow[Item]:
         headers={"Idempotency-Key": uuid.uuid4().hex},
         commands=True,
     )
-    return read(Item, (yield from surely(request, patience_s)).get("item"))
+    return read(Item, granted((yield from surely(request, patience_s))).get("item"))
 
 
 def _item_path(item_uid: str) -> str:

@@ -21,7 +21,6 @@ from gently.wire import (
     Plan,
     PlanCall,
     Queue,
-    Reading,
     Status,
     StopReport,
     Volume,
@@ -111,14 +110,10 @@ def _reading(reading: DeviceReading) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for name, one in reading.readings.items():
         age = "" if one.age_s is None else f"{one.age_s:.1f} s ago"
-        table.add_row(Text(name, style="bold"), Text(_value(one)), Text(age, style="dim"))
+        table.add_row(Text(name, style="bold"), Text(str(one)), Text(age, style="dim"))
     if reading.stale:
         return Group(table, Text("stale: the hardware has not confirmed this", style="yellow"))
     return table
-
-
-def _value(reading: Reading) -> str:
-    return f"{reading.value} {reading.units or ''}".rstrip()
 
 
 def _status(status: Status) -> RenderableType:
@@ -179,22 +174,9 @@ def _said(record: Record) -> str:
 
 
 def _stop(report: StopReport) -> RenderableType:
-    lines = [
-        Text("everything stopped", style="green")
-        if report.success
-        else Text("NOT everything stopped; look at the microscope", style="bold red")
-    ]
-    for name, device in report.devices.items():
-        state = (
-            "stopped" if device.stopped else f"did NOT stop: {device.error or 'no reason given'}"
-        )
-        readings = ", ".join(f"{key} {_value(one)}" for key, one in device.readings.items())
-        lines.append(Text(f"  {name} {state}{f' ({readings})' if readings else ''}"))
-    if report.item_uid is not None:
-        lines.append(Text(f"  item {report.item_uid} was ended"))
-    if report.msg:
-        lines.append(Text(report.msg))
-    return Group(*lines)
+    whole, *details = report.sentences()
+    style = "green" if report.success else "bold red"
+    return Text("\n").join([Text(whole, style=style), *map(Text, details)])
 
 
 def _queue(queue: Queue) -> RenderableType:

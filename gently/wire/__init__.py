@@ -15,7 +15,7 @@ from gently.wire.errors import (
     WrongArguments,
 )
 from gently.wire.events import AsyncEventStream, EventStream, Following
-from gently.wire.flows import Flow, Pause, Request, command, get, read, surely, watch
+from gently.wire.flows import Flow, Pause, Request, command, get, granted, read, surely, watch
 from gently.wire.parameters import Parameter
 from gently.wire.plans import Plan, PlanCall, Plans, did_you_mean
 from gently.wire.replies import (
@@ -81,6 +81,7 @@ __all__ = [
     "command",
     "did_you_mean",
     "get",
+    "granted",
     "read",
     "surely",
     "watch",

@@ -78,13 +78,15 @@ def surely(request: Request, patience_s: float) -> Flow[Answer]:
     while True:
         now = time.monotonic()
         try:
-            return granted((yield request))
+            answer: Answer = yield request
         except DeviceLayerUnreachable as error:
             if since is None and not error.may_be_heard:
                 raise
             since = now if since is None else since
             if time.monotonic() - since > patience_s:
                 raise
+        else:
+            return answer
         yield _next_look(now - since)
 
 

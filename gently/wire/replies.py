@@ -153,6 +153,9 @@ class Reading(Reply):
     timestamp: float | None = None
     age_s: float | None = None
 
+    def __str__(self) -> str:
+        return f"{self.value} {self.units or ''}".rstrip()
+
 
 class DeviceReading(Reply):
     """All values of one device; stale when the hardware has not confirmed them of late."""
@@ -169,6 +172,11 @@ class StoppedDevice(Reply):
     readings: Mapping[str, Reading] = {}
     error: str | None = None
 
+    def __str__(self) -> str:
+        how = "stopped" if self.stopped else f"did NOT stop: {self.error or 'no reason given'}"
+        read_back = ", ".join(f"{key} {reading}" for key, reading in self.readings.items())
+        return f"{how} ({read_back})" if read_back else how
+
 
 class StopReport(Reply):
     """The state that a stop left the microscope in."""
@@ -177,6 +185,14 @@ class StopReport(Reply):
     devices: Mapping[str, StoppedDevice] = {}
     item_uid: str | None = None
     msg: str = ""
+
+    def sentences(self) -> list[str]:
+        """Return it in words: the whole first, then each device with what was read back."""
+        whole = "everything stopped" if self.success else "NOT everything stopped"
+        found = [whole, *(f"  {name} {device}" for name, device in self.devices.items())]
+        if self.item_uid is not None:
+            found.append(f"  item {self.item_uid} was ended")
+        return [*found, self.msg] if self.msg else found
 
 
 class ServerSettings(Reply):
