@@ -159,7 +159,7 @@ def _acquire_and_kill(layer: Script, chance: random.Random) -> set[str]:
         listener.start()
         try:
             for _ in range(_QUEUED - len(client.queue().items)):  # the last life's are still there
-                client.enqueue("acquire_volume", **_request(chance))
+                client.enqueue(client.plans().acquire_volume(**_request(chance)))
             client.start_queue()
             time.sleep(chance.uniform(0, _LATEST_KILL_S))
         finally:
