@@ -6,10 +6,9 @@ What the HTTP edge calls is here. Nothing here waits for the RunEngine.
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -29,12 +28,15 @@ from devices import (
     load_instrument_file,
 )
 from gently import __version__
+from gently.core.aftermath import Aftermath
 from gently.core.catalogue import BoundPlan, Catalogue
 from gently.core.console import Console
 from gently.core.errors import DeviceNotFoundError, FieldError, PlanRefusedError, field_errors
 from gently.core.events import EventLog
 from gently.core.items import QUEUE_STOP, Item
+from gently.core.lifecycle import ENDED
 from gently.core.lock import ControlLock
+from gently.core.operations import ItemStamp, LogFile, about_item
 from gently.core.preflight import preflight
 from gently.core.queue import PlanQueue
 from gently.core.queue_store import QueueStore
@@ -88,28 +90,32 @@ class DeviceLayer:
         self.lock = ControlLock(lambda info: self.events.publish("lock", lock_info=info))
         self.tasks = TaskList()
         self.console = Console()
+        self._log_stamp = ItemStamp()
         with ExitStack() as undo:
             undo.enter_context(self.console.attached())
             root = settings.storage.expanduser().resolve()
             address = f"http://{settings.host}:{settings.port}"
             undo.enter_context(StoreLock(root, {"pid": os.getpid(), "address": address}))
+            self.log = LogFile(root / "logs" / "device-layer.log", self._log_stamp)
+            undo.enter_context(self.log.attached())
             self.store = undo.enter_context(VolumeStore(root))
-            swept = self.store.sweep()
             self.store.refresh()
             self.instrument = Instrument(
                 load_instrument_file(settings.config), open_sink=self._open_sink
             )
             undo.callback(self.instrument.close)
             self.catalogue = Catalogue(ALL_PLANS, self.instrument.devices)
+            self.documents = DocumentStore(root)
             queue_store = QueueStore(root / "queue.sqlite")
             undo.callback(queue_store.close)
             self.queue = PlanQueue(
                 self._announce,
                 queue_store,
                 goes_on=settings.queue_after_restart == "continue",
-                note=_unfinished(swept),
+                # Swept as late as this, so that a start that fails takes no trace away.
+                account=Aftermath(self.documents, self.store, self.store.sweep()),
+                quota=settings.quota_per_client,
             )
-            self.documents = DocumentStore(root)
             keeper = undo.enter_context(self.documents.writer())
             self.runner = Runner(self.queue, self.prepare, self.events, self._run_metadata, keeper)
             undo.callback(self._end_the_plan)
@@ -214,7 +220,12 @@ class DeviceLayer:
     # ------------------------------------------------------------------ introductions
 
     def _announce(self, kind: str, item: Item) -> None:
-        LOGGER.info("%s: %s %s", kind, item.name, item.item_uid)
+        if kind == "item.started":
+            self._log_stamp.running = item.item_uid
+        elif item.state in ENDED and item.item_uid == self._log_stamp.running:
+            self._log_stamp.running = ""
+        with about_item(item.item_uid):
+            LOGGER.info("%s: %s %s", kind, item.name, item.item_uid)
         self.events.publish(
             kind, item_uid=item.item_uid, state=str(item.state), item=item.message()
         )
@@ -291,11 +302,6 @@ class DeviceLayer:
         self.instrument.core.latch()
         if not self.runner.close(_PLAN_END_S):
             LOGGER.error("the plan did not end; its volume is not published")
-
-
-def _unfinished(swept: Sequence[Path]) -> str:
-    names = ", ".join(path.name for path in swept)
-    return f"Unfinished, and removed: {names}." if names else "No volume was left unfinished."
 
 
 class _Sink:

@@ -27,7 +27,7 @@ from devices import (
     VolumeRequest,
     load_instrument_file,
 )
-from devices.light_sheet import VolumeStatus
+from devices.volume_status import VolumeStatus
 from tests.devices import demo, faults
 from tests.devices.demo import Bench, wait_until
 from tests.devices.faults import Hold
@@ -343,7 +343,7 @@ def test_a_shutter_that_does_not_open_fails_the_volume_before_a_frame(faulty: Be
 def test_a_drive_that_hangs_does_not_keep_the_light_on(
     faulty: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devices.light_sheet._ANSWER_S", 0.02)
+    monkeypatch.setattr("devices.base._ANSWER_S", 0.02)
     faulty.focus.timeout_s = 0.02
     gate = faults.gate(faulty.core)
     drive = faults.drive(faulty.core)

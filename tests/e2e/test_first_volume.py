@@ -100,8 +100,10 @@ def test_the_pixels_are_what_the_camera_delivered_in_the_order_of_the_sweep(
     stamping_layer: Script,
 ) -> None:
     with stamping_layer.client() as client:
-        client.wait(client.execute("move_stage", x_um=12.5, y_um=-8.0).item_uid)
-        item = client.execute("acquire_volume", num_slices=40, exposure_ms=1, step_um=0.25)
+        client.wait(client.execute(client.plans().move_stage(x_um=12.5, y_um=-8.0)).item_uid)
+        item = client.execute(
+            client.plans().acquire_volume(num_slices=40, exposure_ms=1, step_um=0.25)
+        )
         ended = client.wait(item.item_uid)
         assert ended.result is not None
         assert ended.state == "completed", ended.result.msg
@@ -126,7 +128,7 @@ def test_the_answer_stays_small_whatever_the_size(device_layer: DeviceLayers) ->
 
 def test_a_volume_ends_with_its_metadata_in_the_items_result(device_layer: DeviceLayers) -> None:
     with device_layer().client() as client:
-        item = client.execute("snap", exposure_ms=2)
+        item = client.execute(client.plans().snap(exposure_ms=2))
         ended = client.wait(item.item_uid)
         assert ended.result is not None
         value = ended.result.return_value
