@@ -12,7 +12,7 @@ from typing import Final
 
 from gently.core.items import Item, Leftovers, Result
 from gently.core.lifecycle import Step
-from storage import DocumentStore, KeptRun, VolumeStore
+from storage import DocumentStore, KeptRun, Status, VolumeStore
 
 __all__ = ["Aftermath", "died_under"]
 
@@ -54,7 +54,7 @@ class Aftermath:
         )
         return died_under(item, runs, leftovers)
 
-    def _volumes(self, item: Item, began: datetime, status: str) -> tuple[str, ...]:
+    def _volumes(self, item: Item, began: datetime, status: Status) -> tuple[str, ...]:
         found = self._store.query(since=began, status=status)
         return tuple(record.uid for record in found if record.spec.item_uid == item.item_uid)
 
