@@ -24,6 +24,7 @@ from bluesky.utils import FailedStatus, RunEngineInterrupted, TransitionError
 from gently.core.catalogue import BoundPlan
 from gently.core.errors import WrongStateError
 from gently.core.events import EventLog
+from gently.core.keeping import kept_text, kept_value
 from gently.core.lifecycle import Step
 from gently.core.operations import about_item
 from gently.core.progress import Progress
@@ -204,12 +205,13 @@ class Runner:
         self.runs.begin()
         try:
             step, value = self._until_ended(self._prepare(item), item)
+            value, problem = kept_value(value)
         except Exception as error:  # noqa: BLE001 - the top of a thread: a plan may raise anything
             if ending := self._ending():  # it broke the plan before the RunEngine could end it
                 return _ENDINGS[ending], self._result(item, _ENDINGS[ending], self._reason)
             LOGGER.warning("%s failed: %s", item.name, error)
             return Step.FAIL, self._result(item, Step.FAIL, _cause(error), error)
-        msg = "" if step is Step.COMPLETE else self._reason or _NOT_RESUMABLE
+        msg = problem if step is Step.COMPLETE else self._reason or _NOT_RESUMABLE
         return step, self._result(item, step, msg, value=value)
 
     def _documented(self, step: Step, result: Result) -> tuple[Step, Result]:
@@ -274,8 +276,8 @@ class Runner:
             time_stop=time.time(),
             run_uids=tuple(run.uid for run in runs),
             scan_ids=tuple(run.scan_id for run in runs),
-            msg=msg,
-            traceback="".join(traceback.format_exception(error)) if error else "",
+            msg=kept_text(msg),
+            traceback=kept_text("".join(traceback.format_exception(error))) if error else "",
             return_value=value,
         )
 
