@@ -8,12 +8,14 @@ from contextlib import suppress
 from typing import Any, ClassVar
 
 from ophyd import Device
-from ophyd.status import DeviceStatus
+from ophyd.status import DeviceStatus, WaitTimeoutError
 
 from devices.core import Core
 from devices.errors import CoreTimeoutError, DeviceError
 
 __all__ = ["ActionStatus", "HardwareDevice", "Reading"]
+
+_ANSWER_S = 5.0
 
 Reading = dict[str, Any]
 """``{"value": ..., "timestamp": seconds since 1970}``, as Bluesky has it."""
@@ -28,6 +30,22 @@ class ActionStatus(DeviceStatus):  # type: ignore[misc]
 
     def __init__(self, device: "HardwareDevice") -> None:
         super().__init__(device, call_stop_on_failure=False)
+
+    def wait_answered(self, timeout_s: float) -> None:
+        """Wait for what may take `timeout_s`, but not for ever: the light may be on.
+
+        Raises
+        ------
+        CoreTimeoutError
+            If the device says neither that it is done nor that it is not.
+        """
+        try:
+            self.wait(timeout_s + _ANSWER_S)
+        except WaitTimeoutError:
+            raise CoreTimeoutError(
+                f"{self.device.name} does not answer; its state is unknown. Check its power and "
+                "cable; if other devices answer, restart the device layer."
+            ) from None
 
     def _settled(self) -> None:
         if self._exception is None:

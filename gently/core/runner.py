@@ -26,6 +26,7 @@ from gently.core.errors import WrongStateError
 from gently.core.events import EventLog
 from gently.core.keeping import kept_text, kept_value
 from gently.core.lifecycle import Step
+from gently.core.operations import about_item
 from gently.core.queue import Item, PlanQueue, Result
 from gently.core.runs import RunList
 from storage import DocumentsLostError, DocumentWriter
@@ -185,13 +186,17 @@ class Runner:
 
     def _run(self) -> None:
         while (item := self._queue.take()) is not None:
-            step, result = self._documented(*self._carry_out(item))
-            self._call_back_interrupters()
-            with self._orders:  # at once, so that an order is for this item or for the next
-                self._wanted = self._progress = None
-                self._reason, self._is_paused = "", False
-                self._is_back = threading.Event()
-                self._queue.end(step, result)
+            with about_item(item.item_uid):  # what the RunEngine does on its loop is, too
+                self._see_through(item)
+
+    def _see_through(self, item: Item) -> None:
+        step, result = self._documented(*self._carry_out(item))
+        self._call_back_interrupters()
+        with self._orders:  # at once, so that an order is for this item or for the next
+            self._wanted = self._progress = None
+            self._reason, self._is_paused = "", False
+            self._is_back = threading.Event()
+            self._queue.end(step, result)
 
     def _carry_out(self, item: Item) -> tuple[Step, Result]:
         self.runs.begin()
