@@ -142,7 +142,7 @@ class VolumeStore:
     def open(self, uid: str) -> Volume:
         """Map a volume's pixels; raises as `record` does."""
         found = self._load(uid)
-        return Volume(found.record, found.pixels.open())
+        return Volume(found.record, found.pixels)
 
     def verify(self, uid: str) -> VolumeRecord:
         """Read all pixels back and match them with their checksums; memory is one frame.
