@@ -328,10 +328,10 @@ class DeviceLayer:
     def _of_my_own(self, what: str) -> Action:
         return Action(
             what=f"device layer: {what}",
-            name="device layer",
+            name=f"gently {self.version}",
             kind="process",
             origin=f"pid {os.getpid()}",
-            detail=f"gently {self.version}, {self.settings.config}, session {self.session_id}",
+            detail=f"{self.settings.config}, session {self.session_id}",
         )
 
     def _end_the_plan(self) -> None:

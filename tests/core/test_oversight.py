@@ -177,7 +177,7 @@ def test_a_motion_tells_where_the_stage_has_come_to(layer: DeviceLayer) -> None:
 def test_the_audit_log_has_the_start_and_the_end(layer: DeviceLayer) -> None:
     first = layer.audit.entries(1_000)[-1]
     assert (first["what"], first["kind"]) == ("device layer: start", "process")
-    assert layer.version in first["detail"]
+    assert layer.version in first["name"]
 
 
 def test_the_log_of_an_item_has_all_that_was_said_from_its_start_to_its_end(
