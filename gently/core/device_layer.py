@@ -326,9 +326,10 @@ class DeviceLayer:
             self.events.publish("volume.incomplete", **record.metadata())
 
     def _of_my_own(self, what: str) -> Action:
+        me = f"gently {self.version}"
         return Action(
             what=f"device layer: {what}",
-            name=f"gently {self.version}",
+            name=me,
             kind="process",
             origin=f"pid {os.getpid()}",
             detail=f"{self.settings.config}, session {self.session_id}",
