@@ -118,6 +118,11 @@ class Runner:
         return "running" if state == "paused" else state
 
     @property
+    def is_alive(self) -> bool:
+        """Whether its thread is there to run plans."""
+        return self._thread.is_alive()
+
+    @property
     def item(self) -> Item | None:
         """The item that runs."""
         return self._queue.running
