@@ -285,6 +285,8 @@ class DeviceLayer:
             for wrong in field_errors(problem):
                 yield FieldError(f"meta.{wrong.field}", wrong.message)
             return
+        if not item.meta:
+            return  # the rest is ours, and the schema costs more than the whole queue
         start = {**self._run_metadata(item), "uid": "", "time": 0.0, "scan_id": 1}
         for error in schema_validators[DocumentNames.start].iter_errors(start):
             place = ".".join(["meta", *map(str, error.absolute_path)])
