@@ -392,7 +392,9 @@ def read_only(monkeypatch: pytest.MonkeyPatch, index: Path) -> None:
 
     def read_only(path: str, **options: Any) -> sqlite3.Connection:
         here = str(path).startswith(index.as_uri())
-        return connect(path.replace("mode=rw", "mode=ro") if here else path, **options)
+        path = path.replace("mode=rw", "mode=ro") if here else path
+        connection: sqlite3.Connection = connect(path, **options)
+        return connection
 
     monkeypatch.setattr(sqlite3, "connect", read_only)
 
