@@ -16,6 +16,7 @@ __all__ = [
     "GentlyError",
     "ItemNotFoundError",
     "LifecycleError",
+    "PlanNotFoundError",
     "PlanRefusedError",
     "WrongStateError",
     "field_errors",
@@ -40,6 +41,10 @@ class WrongStateError(GentlyError):
 
 class ItemNotFoundError(GentlyError):
     """There is no such item."""
+
+
+class PlanNotFoundError(GentlyError):
+    """There is no such plan."""
 
 
 class DeviceNotFoundError(GentlyError):
