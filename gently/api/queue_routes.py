@@ -131,11 +131,10 @@ async def _item_add_batch(call: Call[BatchBody]) -> Given:
             "results": results,
             "qsize": _waiting(layer),
         }
-    if body.idempotency_key is not None:
-        keys = [f"{body.idempotency_key}#{number}" for number in range(len(items))]
-        items = [replace(item, key=key) for item, key in zip(items, keys, strict=True)]
     try:
-        qsize = await run_in_threadpool(layer.queue.add_batch, items, body.place_in(layer))
+        qsize = await run_in_threadpool(
+            layer.queue.add_batch, items, body.place_in(layer), body.idempotency_key
+        )
     except AlreadySubmittedError as known:
         items, qsize = list(known.items), _waiting(layer)
     return {"items": [item.message() for item in items], "results": results, "qsize": qsize}

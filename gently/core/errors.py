@@ -18,6 +18,7 @@ __all__ = [
     "LifecycleError",
     "PlanNotFoundError",
     "PlanRefusedError",
+    "QuotaError",
     "WrongStateError",
     "field_errors",
 ]
@@ -37,6 +38,10 @@ class LifecycleError(GentlyError):
 
 class WrongStateError(GentlyError):
     """The request is good, but not now; says what the state is and what to do."""
+
+
+class QuotaError(WrongStateError):
+    """Somebody has as many items in the queue as one may have."""
 
 
 class ItemNotFoundError(GentlyError):

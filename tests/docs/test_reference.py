@@ -19,8 +19,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 import launch_copilot
 import start_device_layer
-from devices import HardwareDevice, InstrumentFile
-from devices import instrument as instrument_file
+from devices import HardwareDevice, InstrumentFile, instrument_file
 from gently.agent.commands import BUILTINS
 from gently.agent.run_once import Exit
 from gently.api import ROUTES, SOCKETS
@@ -157,7 +156,7 @@ def kinds_published() -> set[str]:
             if not isinstance(node, ast.Call):
                 continue
             called = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            at = {"publish": 0, "_announce": 0, "Event": 2}.get(called)
+            at = {"publish": 0, "_publish": 0, "_announce": 0, "_event": 1}.get(called)
             if at is None or len(node.args) <= at:
                 continue
             if isinstance(kind := node.args[at], ast.Constant):
@@ -337,7 +336,7 @@ def test_the_explanation_names_the_threads_of_the_device_layer(http: httpx.Clien
     source = "\n".join(
         path.read_text(encoding="utf-8")
         for room in ("devices", "storage", "gently/core")
-        for path in (REPOSITORY / room).glob("*.py")
+        for path in (REPOSITORY / room).rglob("*.py")
     )
     named = set(re.findall(r'(?:Worker\(|name=f?)"([\w-]+?)[" {]', source))
     named |= {"bluesky-run-engine"}
