@@ -57,5 +57,6 @@ EVENT_ROUTES = (
         body=EventsBody,
         answer=None,
         media_type="text/event-stream",
+        headers=("Last-Event-ID",),
     ),
 )
