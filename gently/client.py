@@ -357,6 +357,7 @@ class DeviceLayerClient(_Calls):
     _stream = EventStream
 
     def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0) -> None:
+        self._timeout_s = timeout_s
         self._transport = Transport(url, timeout_s)
 
     @property
@@ -373,6 +374,10 @@ class DeviceLayerClient(_Calls):
     def close(self) -> None:
         """Close the connections; an event stream has its own `close`, to be called first."""
         self._transport.close()
+
+    def awaitable(self) -> "AsyncDeviceLayerClient":
+        """Return a client of the same device layer for coroutines."""
+        return AsyncDeviceLayerClient(self.url, timeout_s=self._timeout_s)
 
 
 class AsyncDeviceLayerClient(_Calls):
