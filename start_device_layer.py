@@ -149,6 +149,12 @@ def _parser() -> argparse.ArgumentParser:
         help="what a queue that ran when the device layer died does then (default: wait)",
     )
     parser.add_argument(
+        "--quota-per-client",
+        metavar="N",
+        type=int,
+        help="how many unfinished items one client may have (default: 2000)",
+    )
+    parser.add_argument(
         "--stop",
         action="store_true",
         help="stop the microscope of the device layer that runs there, and start none",
