@@ -14,6 +14,7 @@ from gently.api.auth_routes import AUTH_ROUTES
 from gently.api.catalogue_routes import CATALOGUE_ROUTES
 from gently.api.console_routes import CONSOLE_ROUTES
 from gently.api.control_routes import CONTROL_ROUTES
+from gently.api.documentation_routes import DOCUMENTATION_ROUTES, Documentation
 from gently.api.engine_routes import ENGINE_ROUTES
 from gently.api.environment_routes import ENVIRONMENT_ROUTES
 from gently.api.event_routes import EVENT_ROUTES
@@ -22,6 +23,8 @@ from gently.api.history_routes import HISTORY_ROUTES
 from gently.api.instrument_routes import INSTRUMENT_ROUTES
 from gently.api.lock_routes import LOCK_ROUTES
 from gently.api.messages import BodyError, BodyTooLargeError, Json, RequestRefusedError
+from gently.api.openapi import openapi_document
+from gently.api.plan_routes import PLAN_ROUTES
 from gently.api.proposal_routes import PROPOSAL_ROUTES
 from gently.api.queue_routes import QUEUE_ROUTES
 from gently.api.routes import ApiRoute, starlette_route
@@ -35,7 +38,13 @@ from gently.core.access import (
     ScopeError,
 )
 from gently.core.device_layer import DeviceLayer
-from gently.core.errors import DeviceNotFoundError, GentlyError, ItemNotFoundError, WrongStateError
+from gently.core.errors import (
+    DeviceNotFoundError,
+    GentlyError,
+    ItemNotFoundError,
+    PlanNotFoundError,
+    WrongStateError,
+)
 from storage import (
     BrokenDocumentsError,
     BrokenVolumeError,
@@ -51,6 +60,7 @@ LOGGER = logging.getLogger(__name__)
 GROUPS: Mapping[str, tuple[ApiRoute, ...]] = {
     "Status and environment": ENVIRONMENT_ROUTES,
     "Plans and devices": (*CATALOGUE_ROUTES, *INSTRUMENT_ROUTES),
+    "Run a plan": PLAN_ROUTES,
     "Queue": QUEUE_ROUTES,
     "History": HISTORY_ROUTES,
     "Stop and the RunEngine": ENGINE_ROUTES,
@@ -58,6 +68,7 @@ GROUPS: Mapping[str, tuple[ApiRoute, ...]] = {
     "Events and log": (*EVENT_ROUTES, *CONSOLE_ROUTES),
     "Control": (*CONTROL_ROUTES, *PROPOSAL_ROUTES, *LOCK_ROUTES),
     "Keys and sessions": AUTH_ROUTES,
+    "Documentation": DOCUMENTATION_ROUTES,
 }
 """Every route that there is, as it is documented; the WebSockets are in ``SOCKETS``."""
 
@@ -77,6 +88,7 @@ _STATUS: dict[type[Exception], int] = {
     AccessStoreError: 500,
     DeviceNotFoundError: 404,
     ItemNotFoundError: 404,
+    PlanNotFoundError: 404,
     WrongStateError: 409,
     GentlyError: 422,
     InvalidUidError: 422,
@@ -89,6 +101,7 @@ _STATUS: dict[type[Exception], int] = {
 
 class _State(TypedDict):
     layer: DeviceLayer
+    documentation: Documentation
 
 
 def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) -> Starlette:
@@ -101,11 +114,12 @@ def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) 
     ready
         Called when requests are answered.
     """
+    documentation = Documentation(lambda: openapi_document(GROUPS, SOCKETS, layer.catalogue))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[_State]:
         ready()
-        yield {"layer": layer}
+        yield {"layer": layer, "documentation": documentation}
 
     return Starlette(
         routes=[*map(starlette_route, ROUTES), *map(socket_route, SOCKETS)],

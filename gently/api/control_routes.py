@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gently.api.models import Answer, Nothing, OwnBody
 from gently.api.routes import ApiRoute, Call, Given, lease_number
-from gently.core.access import Lease, PrincipalKind, Scope
+from gently.core.access import HEADER, Lease, PrincipalKind, Scope
 
 __all__ = ["CONTROL_ROUTES"]
 
@@ -105,6 +105,7 @@ CONTROL_ROUTES = (
         method="POST",
         path="/api/control/renew",
         handler=_renew,
+        headers=(HEADER,),
         summary="Keep the lease for longer",
         scope=Scope.OPERATE,
         body=RenewBody,
@@ -116,6 +117,7 @@ CONTROL_ROUTES = (
         method="POST",
         path="/api/control/release",
         handler=_release,
+        headers=(HEADER,),
         summary="Give the lease back",
         scope=Scope.OPERATE,
         answer=LeaseAnswer,

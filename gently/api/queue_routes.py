@@ -25,7 +25,7 @@ from gently.core.items import Item
 from gently.core.queue import AlreadySubmittedError
 from gently.core.transitions import QueueMode
 
-__all__ = ["QUEUE_ROUTES", "requested_item"]
+__all__ = ["QUEUE_ROUTES", "executed", "requested_item"]
 
 
 class ModeValues(Body):
@@ -131,11 +131,10 @@ async def _item_add_batch(call: Call[BatchBody]) -> Given:
             "results": results,
             "qsize": _waiting(layer),
         }
-    if body.idempotency_key is not None:
-        keys = [f"{body.idempotency_key}#{number}" for number in range(len(items))]
-        items = [replace(item, key=key) for item, key in zip(items, keys, strict=True)]
     try:
-        qsize = await run_in_threadpool(layer.queue.add_batch, items, body.place_in(layer))
+        qsize = await run_in_threadpool(
+            layer.queue.add_batch, items, body.place_in(layer), body.idempotency_key
+        )
     except AlreadySubmittedError as known:
         items, qsize = list(known.items), _waiting(layer)
     return {"items": [item.message() for item in items], "results": results, "qsize": qsize}
@@ -153,8 +152,14 @@ async def _item_update(call: Call[UpdateBody]) -> Given:
 
 
 async def _item_execute(call: Call[AddBody]) -> Given:
-    layer, body = call.layer, call.body
-    item = requested_item(body.item, call.principal, key=body.idempotency_key)
+    body = call.body
+    return await executed(
+        call.layer, requested_item(body.item, call.principal, key=body.idempotency_key)
+    )
+
+
+async def executed(layer: DeviceLayer, item: Item) -> Given:
+    """Run an item now; return what there is to say of it, or of the one with the same key."""
     try:
         qsize = await run_in_threadpool(layer.execute, item)
     except AlreadySubmittedError as known:
@@ -295,6 +300,7 @@ QUEUE_ROUTES = (
         handler=_item_add,
         summary="Queue an item",
         body=AddBody,
+        headers=("Idempotency-Key",),
         answer=ItemDone,
         locked_by="queue",
     ),
@@ -303,6 +309,7 @@ QUEUE_ROUTES = (
         handler=_item_add_batch,
         summary="Queue several items, all or none",
         body=BatchBody,
+        headers=("Idempotency-Key",),
         answer=BatchAnswer,
         locked_by="queue",
     ),
@@ -319,6 +326,7 @@ QUEUE_ROUTES = (
         handler=_item_execute,
         summary="Run an item now, past those that wait",
         body=AddBody,
+        headers=("Idempotency-Key",),
         answer=ItemDone,
         locked_by="environment",
     ),
