@@ -115,6 +115,7 @@ class Reader:
         return {
             **os.environ,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PYTHONPATH": str(REPOSITORY),  # as if gently was installed, whether it is or not
             "GENTLY_PORT": str(self._ports["60610"]),
             "GENTLY_URL": self.url,
             "GENTLY_VIZ_PORT": str(self._ports["8080"]),

@@ -66,7 +66,7 @@ def names(routes: list[BaseRoute]) -> set[str]:
 
 def routes_named_under(heading: str) -> set[str]:
     first_cells = rows(section(HTTP, heading))
-    return {word for cell in first_cells for word in code(cell) if re.match(r"(GET|POST) /", word)}
+    return {word for cell in first_cells for word in code(cell) if re.match(r"(GET|POST|DELETE) /", word)}
 
 
 def routes_of_the_device_layer(*, dialect: bool) -> set[str]:
