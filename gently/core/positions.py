@@ -76,7 +76,7 @@ class PositionBoard:
             f"{device.name}.{axis}": round(float(reading["value"]), _DECIMALS) + 0.0
             for axis, reading in zip(device.limits, readings, strict=True)
         }
-        now = time.monotonic()
+        now = _now()
         with self._lock:
             if self._told.get(device.name) == found:
                 self._late.discard(device)
@@ -87,3 +87,7 @@ class PositionBoard:
             self._told[device.name], self._told_at[device.name] = found, now
             # Under the lock, so that of two that come at once the later is told later.
             self._publish("positions", positions_um=found, read=readings[-1]["timestamp"])
+
+
+def _now() -> float:
+    return time.monotonic()

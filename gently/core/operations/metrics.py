@@ -3,7 +3,7 @@
 The registry is its own, not the library's global one. Nothing here asks the hardware.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import (
@@ -24,16 +24,11 @@ class Metrics:
     """Counters that rise as things happen, and gauges that are looked at when they are read.
 
     Safe from any thread.
-
-    Parameters
-    ----------
-    gauges
-        What is to be looked at, by name: what it is, and where to look.
     """
 
     media_type: Final = CONTENT_TYPE_LATEST
 
-    def __init__(self, gauges: Mapping[str, tuple[str, Callable[[], float]]]) -> None:
+    def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self.items = Counter(
             "gently_items", "Items that have ended", ["outcome"], registry=registry
@@ -66,8 +61,10 @@ class Metrics:
         self.requests_refused = Counter(
             "gently_requests_refused", "Requests answered with 4xx", ["status"], registry=registry
         )
-        for name, (what, look) in gauges.items():
-            Gauge(f"gently_{name}", what, registry=registry).set_function(look)
+
+    def gauge(self, name: str, what: str, look: Callable[[], float]) -> None:
+        """Let a value be looked at whenever the metrics are read."""
+        Gauge(f"gently_{name}", what, registry=self._registry).set_function(look)
 
     def frame_written(self, size: int) -> None:
         """Count a frame of so many bytes."""

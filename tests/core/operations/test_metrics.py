@@ -18,7 +18,7 @@ def samples(metrics: Metrics) -> dict[str, float]:
 
 
 def test_what_happens_is_counted() -> None:
-    metrics = Metrics({})
+    metrics = Metrics()
     metrics.items.labels("completed").inc()
     metrics.volumes.labels("complete").inc()
     metrics.frame_written(8_000_000)
@@ -43,13 +43,14 @@ def test_what_happens_is_counted() -> None:
 
 def test_gauges_are_looked_at_when_they_are_read() -> None:
     length = [3]
-    metrics = Metrics({"queue_length": ("Items that wait", lambda: length[0])})
+    metrics = Metrics()
+    metrics.gauge("queue_length", "Items that wait", lambda: length[0])
     assert samples(metrics)["gently_queue_length"] == 3
     length[0] = 4
     assert samples(metrics)["gently_queue_length"] == 4
 
 
 def test_two_device_layers_of_one_process_do_not_share_a_registry() -> None:
-    one, two = Metrics({}), Metrics({})
+    one, two = Metrics(), Metrics()
     one.frame_written(1)
     assert (one.frames_written, two.frames_written) == (1, 0)
