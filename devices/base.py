@@ -2,7 +2,7 @@
 
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, ClassVar
@@ -76,6 +76,7 @@ class HardwareDevice(Device):  # type: ignore[misc]
         self.label = label
         self._core = core
         self._last: dict[str, Reading] = {}
+        self._listeners: list[Callable[[HardwareDevice], None]] = []
 
     def read(self) -> dict[str, Reading]:
         """Read the hardware now, and remember the answer.
@@ -87,10 +88,12 @@ class HardwareDevice(Device):  # type: ignore[misc]
         CoreTimeoutError, CoreError
             If the hardware does not answer.
         """
-        values = self._read_hardware()
-        now = time.time()
-        self._last = {key: {"value": value, "timestamp": now} for key, value in values.items()}
+        self._remember(self._read_hardware())
         return self._last
+
+    def listen(self, listener: "Callable[[HardwareDevice], None]") -> None:
+        """Call `listener` whenever the device was read back, on whichever thread; not to wait."""
+        self._listeners.append(listener)
 
     def last_reading(self) -> dict[str, Reading]:
         """Return what was read last, without asking the hardware; empty if nothing ever was."""
@@ -128,6 +131,12 @@ class HardwareDevice(Device):  # type: ignore[misc]
 
         Blocks only if the adapter itself is stuck.
         """
+
+    def _remember(self, values: Mapping[str, Any]) -> None:
+        now = time.time()
+        self._last = {key: {"value": value, "timestamp": now} for key, value in values.items()}
+        for listener in self._listeners:
+            listener(self)
 
     def _status(self, future: "Future[Any]") -> ActionStatus:
         """Return a status that ends with `future`."""

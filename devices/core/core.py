@@ -24,7 +24,7 @@ from devices.core import loading
 from devices.core.calls import translated
 from devices.core.sequence import Frame, Sequences
 from devices.core.stops import Stops
-from devices.errors import CoreError, CoreTimeoutError, StoppedError
+from devices.errors import CoreError, CoreTimeoutError, DeviceError, StoppedError
 from devices.worker import Worker
 
 __all__ = ["Core"]
@@ -110,6 +110,15 @@ class Core:
             yield
         finally:
             self._this_thread.is_past_the_queue = False
+
+    def answers(self, timeout_s: float) -> bool:
+        """Whether the core's thread is free to take a call; asks no hardware."""
+        future = self._worker.submit(lambda: True)
+        try:
+            return future.result(timeout_s)
+        except (TimeoutError, DeviceError):  # it is stuck, or closed
+            future.cancel()
+            return False
 
     def xy_position(self, label: str) -> tuple[float, float]:
         """Read an XY stage back: (x, y) in µm."""
