@@ -58,5 +58,6 @@ EVENT_ROUTES = (
         body=EventsBody,
         answer=None,
         media_type="text/event-stream",
+        headers=("Last-Event-ID",),
     ),
 )
