@@ -209,7 +209,8 @@ def _path_parameters(route: ApiRoute, properties: Mapping[str, Schema]) -> Itera
 
 def _header_parameters(route: ApiRoute) -> Iterator[Schema]:
     for name in (*route.headers, *([HEADER] if route.commands else [])):
-        schema = {"type": "string", "description": _HEADERS[name]}
+        kind = {"type": "integer", "minimum": 0} if name == HEADER else {"type": "string"}
+        schema = {**kind, "description": _HEADERS[name]}
         yield _parameter(name, "header", schema, is_required=False)
 
 
