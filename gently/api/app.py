@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypedDict
 
+import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -86,7 +87,8 @@ def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) 
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[_State]:
-        ready()
+        # In a thread, for which anyio loads what it needs: the first stop must not wait for that.
+        await anyio.to_thread.run_sync(ready)
         yield {"layer": layer}
 
     return Starlette(
