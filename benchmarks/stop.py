@@ -150,14 +150,14 @@ def _exposing(bench: Bench) -> None:
 
 
 def _sequence(bench: Bench) -> None:
-    bench.execute("acquire_volume", num_slices=400, exposure_ms=2, step_um=0.1)
+    bench.execute("acquire_volume", num_slices=400, exposure_ms=2, step_um=0.1, center_um=0)
     _until(lambda: bench.world.light.is_on)
     bench.dawdle(0.5)
 
 
 def _writing(bench: Bench) -> None:
     bench.is_finishing.clear()
-    bench.execute("acquire_volume", num_slices=3, exposure_ms=1, step_um=0.1)
+    bench.execute("acquire_volume", num_slices=3, exposure_ms=1, step_um=0.1, center_um=0)
     assert bench.is_finishing.wait(_PATIENCE_S)
     bench.by_hand()
 
