@@ -99,6 +99,15 @@ class Core:
                 "Check its power and cable; if other devices answer, restart the device layer."
             ) from None
 
+    def answers(self, timeout_s: float) -> bool:
+        """Whether the core's thread is free to take a call; asks no hardware."""
+        future = self._worker.submit(lambda: True)
+        try:
+            return future.result(timeout_s)
+        except (TimeoutError, DeviceError):  # it is stuck, or closed
+            future.cancel()
+            return False
+
     @contextmanager
     def past_the_queue(self) -> Iterator[None]:
         """Let this thread ask the hardware itself, so that no call that hangs is in its way.
@@ -110,15 +119,6 @@ class Core:
             yield
         finally:
             self._this_thread.is_past_the_queue = False
-
-    def answers(self, timeout_s: float) -> bool:
-        """Whether the core's thread is free to take a call; asks no hardware."""
-        future = self._worker.submit(lambda: True)
-        try:
-            return future.result(timeout_s)
-        except (TimeoutError, DeviceError):  # it is stuck, or closed
-            future.cancel()
-            return False
 
     def xy_position(self, label: str) -> tuple[float, float]:
         """Read an XY stage back: (x, y) in µm."""

@@ -5,8 +5,8 @@ and the control lease all read the same table.
 """
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -15,12 +15,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gently.api.auditing import Note
 from gently.api.messages import Json, parse, read_parameters
 from gently.api.models import LockKey, Nothing
 from gently.core.access import Principal, Scope
 from gently.core.device_layer import DeviceLayer
 from gently.core.errors import GentlyError
 from gently.core.lock import Part
+from gently.core.operations import about_item
 
 __all__ = ["ApiRoute", "ApiSocket", "Call", "Given", "starlette_route"]
 
@@ -61,6 +63,8 @@ class ApiRoute:
         What is answered; None if it is not JSON.
     media_type
         Of the answer.
+    headers
+        The headers that it takes, besides those of every route.
     errors
         The statuses that the handler's own refusals may have, besides those of every route.
     locked_by
@@ -84,6 +88,7 @@ class ApiRoute:
     body: type[BaseModel] = Nothing
     answer: type[BaseModel] | None
     media_type: str = "application/json"
+    headers: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
     locked_by: Part | None = None
     commands: bool = False
@@ -102,6 +107,21 @@ class ApiRoute:
         return re.sub(r"{(\w+):\w+}", r"{\1}", self.path)
 
     @property
+    def path_names(self) -> list[str]:
+        """The parameters in the path."""
+        return re.findall(r"{(\w+)", self.path)
+
+    @property
+    def statuses(self) -> list[int]:
+        """The statuses that it may be answered with, besides 200."""
+        found = {401, 403, *self.errors}
+        if not self.forgives:
+            found |= {400, 413}
+        if self.body.model_fields and not (self.dialect or self.forgives):
+            found.add(422)
+        return sorted(found)
+
+    @property
     def is_audited(self) -> bool:
         """Whether a call leaves a line in the audit log, whatever becomes of it."""
         return self.commands or self.changes
@@ -116,17 +136,20 @@ class ApiSocket:
     path
         With the ``/api`` prefix.
     messages
-        What is sent, from now on.
+        What is sent, as text.
     summary
         One line, for who reads the documentation.
     scope
         The least that a caller needs.
+    body
+        Validates what comes in the query.
     """
 
     path: str
-    messages: Callable[[DeviceLayer], AsyncGenerator[dict[str, Any]]]
+    messages: Callable[[DeviceLayer, Any], AsyncGenerator[str]]
     summary: str
     scope: Scope
+    body: type[BaseModel] = Nothing
 
 
 def starlette_route(route: ApiRoute) -> Route:
@@ -134,10 +157,10 @@ def starlette_route(route: ApiRoute) -> Route:
 
     async def endpoint(request: Request) -> Response:
         principal = _authenticated(request)
-        async with _audited(route, principal, request):
+        with _audited(route, principal, request) as note:
             _check_scope(route, principal)
             # The body first: whoever sends it slowly must not keep control meanwhile.
-            given = await _given(route, request)
+            given = note.given = await _given(route, request)
             async with _in_control(route, principal, request):
                 return await _answer(route, principal, request, given)
 
@@ -152,14 +175,17 @@ def _authenticated(_: Request) -> Principal:
     return _LOCAL
 
 
-@asynccontextmanager
-async def _audited(
-    route: ApiRoute,  # noqa: ARG001 - for the audit log
-    principal: Principal,  # noqa: ARG001
-    request: Request,  # noqa: ARG001
-) -> AsyncIterator[None]:
-    """Take note of what was asked and what became of it, before it is answered."""
-    yield
+@contextmanager
+def _audited(route: ApiRoute, principal: Principal, request: Request) -> Iterator[Note]:
+    """Take note of who asks and, if it is refused, why; and let the log know which item it is."""
+    note: Note = request.state.note
+    note.is_audited, note.principal = route.is_audited, principal
+    with about_item(request.path_params.get("item_uid", "")):
+        try:
+            yield note
+        except Exception as error:
+            note.refusal = str(error)
+            raise
 
 
 def _check_scope(route: ApiRoute, principal: Principal) -> None:
@@ -190,9 +216,10 @@ async def _given(route: ApiRoute, request: Request) -> Given:
         if not route.forgives:
             raise
         given = {}
-    known = route.body.model_fields
-    if (key := request.headers.get("idempotency-key")) and "idempotency_key" in known:
+    key = request.headers.get("idempotency-key")
+    if key and "Idempotency-Key" in route.headers:
         given["idempotency_key"] = key
+    known = route.body.model_fields
     path = {name: value for name, value in request.path_params.items() if name in known}
     return {**given, **path}
 
@@ -201,6 +228,7 @@ async def _answer(
     route: ApiRoute, principal: Principal, request: Request, given: Given
 ) -> Response:
     layer: DeviceLayer = request.state.layer
+    note: Note = request.state.note
     try:
         if route.locked_by is not None:
             layer.lock.check(parse(LockKey, given).lock_key, route.locked_by)
@@ -209,9 +237,11 @@ async def _answer(
     except GentlyError as error:
         if not route.dialect:
             raise
+        note.refusal = str(error)
         return Json(_refusal(layer, given, error))
     if isinstance(answer, Response):
         return answer
+    note.answer = answer
     return Json({"success": True, "msg": "", **answer} if route.dialect else answer)
 
 

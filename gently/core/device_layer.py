@@ -204,8 +204,8 @@ class DeviceLayer:
     def stop(self, reason: str) -> StopReport:
         """Stop everything; see `gently.core.stop`. Blocks for up to 7 s."""
         report = stop_everything(self.instrument, self.runner, self.queue, reason)
-        LOGGER.warning("stop: %s", reason)  # after it: a log that blocks must not keep it waiting
         self.metrics.stop_seconds.observe(report.seconds)
+        LOGGER.warning("stop: %s", reason)  # after it: a log that blocks must not keep it waiting
         self.events.publish("stop", **report.message())
         return report
 
