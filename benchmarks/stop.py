@@ -25,7 +25,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +45,8 @@ from gently.core.runner import Order
 from gently.settings import DeviceLayerSettings
 from storage import VolumeRecord, VolumeWriter
 
+__all__ = ["PHASES", "Bench", "Found", "NotSafeError", "Phase", "bench_of", "one_round"]
+
 _HEAD = f"{'ms':<24}{'rounds':>7}{'safe: median':>14}{'p99':>8}{'answer: median':>16}{'p99':>9}"
 _LOOK_S = 0.0002
 _QUIET_S = 0.03
@@ -59,20 +61,24 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=100, help="of each phase")
-    parser.add_argument("--phase", choices=list(_PHASES), help="only this one")
+    parser.add_argument("--phase", choices=list(PHASES), help="only this one")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if not 0 < options.rounds <= 10_000:
         parser.error("at most 10,000 rounds")
-    phases = [options.phase] if options.phase else list(_PHASES)
-    with tempfile.TemporaryDirectory() as folder, _bench(Path(folder), options.seed) as bench:
+    phases = [options.phase] if options.phase else list(PHASES)
+    with tempfile.TemporaryDirectory() as folder, bench_of(Path(folder), options.seed) as bench:
         print(_HEAD)
         for name in phases:
-            phase = _PHASES[name]
+            phase = PHASES[name]
             rounds = max(1, options.rounds // (_SLOW_ROUNDS if phase.is_slow else 1))
             with redirect_stdout(io.StringIO()):  # bluesky tells of each plan that it ends
-                found = [_round(bench, phase) for _ in range(rounds)]
+                found = [one_round(bench, phase) for _ in range(rounds)]
             _report(name, phase, found)
+
+
+class NotSafeError(AssertionError):
+    """A stop has not done what it has to, or could not be tried; says what was found."""
 
 
 @dataclass
@@ -201,7 +207,7 @@ def _obey(bench: Bench) -> None:
     bench.stage.will_stop = True
 
 
-_PHASES = {
+PHASES: Mapping[str, Phase] = {
     "idle, light left on": Phase(lambda bench: bench.by_hand()),
     "moving": Phase(_moving),
     "exposing": Phase(_exposing),
@@ -217,7 +223,14 @@ _PHASES = {
 # ---------------------------------------------------------------------- one round
 
 
-def _round(bench: Bench, phase: Phase) -> Found:
+def one_round(bench: Bench, phase: Phase) -> Found:
+    """Bring the microscope into a phase, stop it, and see that it is safe and says so.
+
+    Raises
+    ------
+    NotSafeError
+        If it is not, or if the report names another device than the one that refuses.
+    """
     phase.begin(bench)
     look = _Look(bench.world, without=phase.refuses)
     began = time.perf_counter()
@@ -230,7 +243,7 @@ def _round(bench: Bench, phase: Phase) -> Found:
     _until(lambda: bench.layer.queue.running is None and not bench.world.x.is_moving)
     _until(lambda: _is_released(bench))
     if not found:
-        raise SystemExit(f"the twin is not safe after the stop: {report}")
+        raise NotSafeError(f"the twin is not safe after the stop: {report}")
     return Found(max(0.0, last_unsafe - began), answer_s)
 
 
@@ -264,7 +277,7 @@ class _Look:
 def _check(report: dict[str, Any], phase: Phase) -> None:
     refused = [name for name, device in report["devices"].items() if not device["stopped"]]
     if refused != ([phase.refuses] if phase.refuses else []):
-        raise SystemExit(f"the report names {refused}, and not {phase.refuses}: {report}")
+        raise NotSafeError(f"the report names {refused}, and not {phase.refuses}: {report}")
 
 
 def _is_released(bench: Bench) -> bool:
@@ -282,7 +295,7 @@ def _until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit("the microscope does not come to what is to be measured")
+            raise NotSafeError("the microscope does not come to what is to be measured")
         time.sleep(0.001)
 
 
@@ -305,7 +318,8 @@ def _p99(ranked: list[float]) -> float:
 
 
 @contextmanager
-def _bench(folder: Path, seed: int) -> Iterator[Bench]:
+def bench_of(folder: Path, seed: int) -> Iterator[Bench]:
+    """Start a device layer on the faulty twin, and its HTTP server, in this process."""
     key = os.environ["GENTLY_API_KEY"] = secrets.token_hex(16)
     settings = DeviceLayerSettings(config=str(_faulty_twin(folder)), storage=folder / "data")
     with (
