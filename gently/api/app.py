@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypedDict
 
+import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -114,7 +115,8 @@ def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[_State]:
         watch = asyncio.create_task(layer.oversight.loop_lag.watch())
-        ready()
+        # In a thread, for which anyio loads what it needs: the first stop must not wait for that.
+        await anyio.to_thread.run_sync(ready)
         yield {"layer": layer, "documentation": documentation, "hang_up": lambda _: None}
         watch.cancel()
 
