@@ -4,6 +4,7 @@
 package that imports an HTTP library.
 """
 
+from gently.wire.calls import Awaited, Blocking, Call, Opens
 from gently.wire.control import AsyncControl, Control, Taking
 from gently.wire.errors import (
     ClientError,
@@ -17,7 +18,18 @@ from gently.wire.errors import (
     WrongArguments,
 )
 from gently.wire.events import AsyncEventStream, EventStream, Following
-from gently.wire.flows import Flow, Pause, Request, command, get, granted, read, surely, watch
+from gently.wire.flows import (
+    Flow,
+    Pause,
+    Request,
+    change,
+    command,
+    get,
+    granted,
+    read,
+    surely,
+    watch,
+)
 from gently.wire.parameters import Parameter
 from gently.wire.plans import Plan, PlanCall, Plans, did_you_mean
 from gently.wire.replies import (
@@ -25,11 +37,15 @@ from gently.wire.replies import (
     DeviceReading,
     Event,
     FieldError,
+    Finding,
     HistoryItem,
     Item,
     ItemState,
     Lease,
+    PreflightReport,
     Progress,
+    Proposal,
+    ProposedItem,
     Queue,
     Reading,
     Reply,
@@ -47,6 +63,9 @@ __all__ = [
     "AsyncControl",
     "AsyncEventStream",
     "AsyncTransport",
+    "Awaited",
+    "Blocking",
+    "Call",
     "ClientError",
     "Control",
     "ControlLost",
@@ -57,6 +76,7 @@ __all__ = [
     "Event",
     "EventStream",
     "FieldError",
+    "Finding",
     "Flow",
     "Following",
     "HistoryItem",
@@ -64,12 +84,16 @@ __all__ = [
     "ItemState",
     "Lease",
     "NotCompleted",
+    "Opens",
     "Parameter",
     "Pause",
     "Plan",
     "PlanCall",
     "Plans",
+    "PreflightReport",
     "Progress",
+    "Proposal",
+    "ProposedItem",
     "Queue",
     "QuietTooLong",
     "Reading",
@@ -86,6 +110,7 @@ __all__ = [
     "Transport",
     "Volume",
     "WrongArguments",
+    "change",
     "command",
     "did_you_mean",
     "get",
