@@ -392,6 +392,10 @@ class DeviceLayerClient(_Calls, Blocking):
     timeout_s : float
         How long one request may take. None but `stop` and `read_device` waits for the
         hardware, so a few seconds are plenty; `stop` has a longer time of its own.
+    api_key : str, optional
+        The key to come with; without it, that of this user on this machine: what
+        `GENTLY_API_KEY` says, or the file that the device layer has made
+        (`gently.local_key`).
 
     Raises
     ------
@@ -399,9 +403,12 @@ class DeviceLayerClient(_Calls, Blocking):
         If `url` is no http address.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0, api_key: str | None = None
+    ) -> None:
         self._timeout_s = timeout_s
-        self.transport = Transport(url, timeout_s)
+        self._api_key = api_key
+        self.transport = Transport(url, timeout_s, api_key)
 
     @property
     def url(self) -> str:
@@ -420,7 +427,7 @@ class DeviceLayerClient(_Calls, Blocking):
 
     def awaitable(self) -> "AsyncDeviceLayerClient":
         """Return a client of the same device layer for coroutines."""
-        return AsyncDeviceLayerClient(self.url, timeout_s=self._timeout_s)
+        return AsyncDeviceLayerClient(self.url, timeout_s=self._timeout_s, api_key=self._api_key)
 
 
 class AsyncDeviceLayerClient(_Calls, Awaited):
@@ -429,8 +436,10 @@ class AsyncDeviceLayerClient(_Calls, Awaited):
     It belongs to the event loop in which it is first used.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0) -> None:
-        self.transport = AsyncTransport(url, timeout_s)
+    def __init__(
+        self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0, api_key: str | None = None
+    ) -> None:
+        self.transport = AsyncTransport(url, timeout_s, api_key)
 
     @property
     def url(self) -> str:
