@@ -14,6 +14,7 @@ from urllib.parse import quote
 from gently.wire import (
     DEFAULT_URL,
     AsyncTransport,
+    AuditEntry,
     Awaited,
     Blocking,
     Call,
@@ -207,6 +208,16 @@ class _Calls:
                 _item_path(item_uid), on_progress, timeout_s=timeout_s, patience_s=patience_s
             )
         )
+
+    @Call
+    def log(self, item_uid: str) -> Flow[list[str]]:
+        """Return what the device layer has logged about a request, oldest line first."""
+        return read(list[str], (yield from get(f"{_item_path(item_uid)}/log")).get("lines"))
+
+    @Call
+    def audit(self, limit: int = 100) -> Flow[list[AuditEntry]]:
+        """Return who made the device layer do what, newest first; for an admin's key."""
+        return read(list[AuditEntry], (yield from get("audit", limit=limit)).get("entries"))
 
     # What is known before anything moves
 

@@ -35,6 +35,7 @@ from gently.wire.flows import (
 from gently.wire.parameters import Parameter
 from gently.wire.plans import Plan, PlanCall, Plans, did_you_mean
 from gently.wire.replies import (
+    AuditEntry,
     Device,
     DeviceReading,
     Event,
@@ -65,6 +66,7 @@ __all__ = [
     "AsyncControl",
     "AsyncEventStream",
     "AsyncTransport",
+    "AuditEntry",
     "Awaited",
     "Blocking",
     "Call",

@@ -344,6 +344,19 @@ class Lease(Reply):
         return f"{self.holder}, {_KINDS.get(self.kind or '', 'a key')}, has control{until}{note}"
 
 
+class AuditEntry(Reply):
+    """Something that somebody made the device layer do, or tried to."""
+
+    n: int
+    time: str
+    what: str
+    name: str
+    kind: str
+    item_uid: str = ""
+    outcome: str
+    detail: str = ""
+
+
 class ServerSettings(Reply):
     """Where the device layer writes, and which instrument it drives."""
 
