@@ -16,6 +16,7 @@ from devices.errors import (
 )
 from devices.frames import (
     AcquiredVolume,
+    Compression,
     FileFormat,
     FrameSink,
     OnShort,
@@ -23,12 +24,8 @@ from devices.frames import (
     PlannedVolume,
     VolumeRequest,
 )
-from devices.instrument import (
-    Instrument,
-    InstrumentFile,
-    built_in_instruments,
-    load_instrument_file,
-)
+from devices.instrument import Instrument
+from devices.instrument_file import InstrumentFile, built_in_instruments, load_instrument_file
 from devices.light_sheet import LightSheet
 from devices.limits import Limits
 from devices.shutter import Shutter
@@ -38,6 +35,7 @@ __all__ = [
     "AcquiredVolume",
     "AcquisitionError",
     "Camera",
+    "Compression",
     "CoreError",
     "CoreTimeoutError",
     "DeviceError",

@@ -2,18 +2,20 @@
 
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, ClassVar
 
 from ophyd import Device
-from ophyd.status import DeviceStatus
+from ophyd.status import DeviceStatus, WaitTimeoutError
 
 from devices.core import Core
 from devices.errors import CoreTimeoutError, DeviceError
 
 __all__ = ["ActionStatus", "HardwareDevice", "Reading"]
+
+_ANSWER_S = 5.0
 
 Reading = dict[str, Any]
 """``{"value": ..., "timestamp": seconds since 1970}``, as Bluesky has it."""
@@ -28,6 +30,22 @@ class ActionStatus(DeviceStatus):  # type: ignore[misc]
 
     def __init__(self, device: "HardwareDevice") -> None:
         super().__init__(device, call_stop_on_failure=False)
+
+    def wait_answered(self, timeout_s: float) -> None:
+        """Wait for what may take `timeout_s`, but not for ever: the light may be on.
+
+        Raises
+        ------
+        CoreTimeoutError
+            If the device says neither that it is done nor that it is not.
+        """
+        try:
+            self.wait(timeout_s + _ANSWER_S)
+        except WaitTimeoutError:
+            raise CoreTimeoutError(
+                f"{self.device.name} does not answer; its state is unknown. Check its power and "
+                "cable; if other devices answer, restart the device layer."
+            ) from None
 
     def _settled(self) -> None:
         if self._exception is None:
@@ -58,6 +76,7 @@ class HardwareDevice(Device):  # type: ignore[misc]
         self.label = label
         self._core = core
         self._last: dict[str, Reading] = {}
+        self._listeners: list[Callable[[HardwareDevice], None]] = []
 
     def read(self) -> dict[str, Reading]:
         """Read the hardware now, and remember the answer.
@@ -69,10 +88,12 @@ class HardwareDevice(Device):  # type: ignore[misc]
         CoreTimeoutError, CoreError
             If the hardware does not answer.
         """
-        values = self._read_hardware()
-        now = time.time()
-        self._last = {key: {"value": value, "timestamp": now} for key, value in values.items()}
+        self._remember(self._read_hardware())
         return self._last
+
+    def listen(self, listener: "Callable[[HardwareDevice], None]") -> None:
+        """Call `listener` whenever the device was read back, on whichever thread; not to wait."""
+        self._listeners.append(listener)
 
     def last_reading(self) -> dict[str, Reading]:
         """Return what was read last, without asking the hardware; empty if nothing ever was."""
@@ -110,6 +131,12 @@ class HardwareDevice(Device):  # type: ignore[misc]
 
         Blocks only if the adapter itself is stuck.
         """
+
+    def _remember(self, values: Mapping[str, Any]) -> None:
+        now = time.time()
+        self._last = {key: {"value": value, "timestamp": now} for key, value in values.items()}
+        for listener in self._listeners:
+            listener(self)
 
     def _status(self, future: "Future[Any]") -> ActionStatus:
         """Return a status that ends with `future`."""

@@ -2,78 +2,27 @@
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
-from typing import Any, ClassVar, Literal
-
-from event_model import compose_stream_resource
-from numpy.typing import NDArray
-from ophyd.status import WaitTimeoutError
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 from devices.base import ActionStatus, HardwareDevice
 from devices.camera import Camera
-from devices.core import Core, Frame
-from devices.errors import (
-    AcquisitionError,
-    CoreTimeoutError,
-    DeviceError,
-    LimitError,
-    StoppedError,
-)
+from devices.core import Core
+from devices.errors import AcquisitionError, DeviceError, LimitError, StoppedError
 from devices.frames import AcquiredVolume, FrameSink, OpenSink, PlannedVolume, VolumeRequest
 from devices.limits import is_finite_number
 from devices.shutter import Shutter
+from devices.slicing import Slicer, Slicing
 from devices.stage import FocusDrive, Stage
+from devices.stream_documents import stream_documents
+from devices.volume_status import VolumeStatus
 
-__all__ = ["LightSheet", "VolumeStatus"]
+__all__ = ["LightSheet"]
 
 LOGGER = logging.getLogger(__name__)
-_PROGRESS_S = 0.1
 _PAUSE_S = 2.0
 _REST_S = 1.0
-_ANSWER_S = 5.0
-Slicing = Literal["stepped", "sequenced"]
-Slices = Generator[tuple[NDArray[Any], float, float]]
-"""Of (pixels, seconds since the first, z in µm)."""
-
-
-class VolumeStatus(ActionStatus):
-    """The status of a volume being taken; `watch` tells how many frames there are."""
-
-    def __init__(self, device: HardwareDevice, frames: int) -> None:
-        super().__init__(device)
-        self._frames = frames
-        self.is_given_up = False
-        self._watchers: list[Callable[..., None]] = []
-        self._started = self._told = time.monotonic()
-
-    def watch(self, watcher: Callable[..., None]) -> None:
-        """Call `watcher` with Bluesky's progress keywords, at most ten times a second."""
-        self._watchers.append(watcher)
-
-    def _settled(self) -> None:
-        """Tell nothing: the last frame has told that it was the last."""
-
-    def progress(self, done: int) -> None:
-        """Tell the watchers that `done` frames have arrived."""
-        now = time.monotonic()
-        if done < self._frames and now - self._told < _PROGRESS_S:
-            return
-        self._told = now
-        elapsed_s = now - self._started
-        for watcher in self._watchers:
-            watcher(
-                name=self.device.name,
-                current=done,
-                initial=0,
-                target=self._frames,
-                unit="frames",
-                precision=0,
-                fraction=1 - done / self._frames,  # bluesky's meaning: what remains
-                time_elapsed=elapsed_s,
-                time_remaining=elapsed_s / max(done, 1) * (self._frames - done),
-            )
 
 
 class LightSheet(HardwareDevice):
@@ -91,8 +40,7 @@ class LightSheet(HardwareDevice):
     stages
         Whose positions are recorded with each volume.
     slicing
-        ``"sequenced"``: the drive steps on the camera's trigger, one hardware sequence a
-        volume. ``"stepped"``: the drive is moved and read back between single frames.
+        As of `Slicer`.
     open_sink
         Where the frames go.
     """
@@ -117,7 +65,7 @@ class LightSheet(HardwareDevice):
         self._drive = slice_drive
         self._shutter = shutter
         self._stages = stages
-        self._slicing = slicing
+        self._slicer = Slicer(core, camera, slice_drive, slicing)
         self._open_sink = open_sink
         self._request: VolumeRequest | None = None
         self._cancelled = threading.Event()
@@ -141,13 +89,19 @@ class LightSheet(HardwareDevice):
                 f"{self.name} steps by a finite number of µm, not {request.step_um!r}",
                 field="step_um",
             )
+        if request.compression != "none" and request.file_format != "ome-zarr":
+            raise LimitError(
+                f"{request.file_format} is not compressed; ask for ome-zarr with "
+                f"{request.compression}, or for no compression",
+                field="compression",
+            )
         self._camera.check_value(request.exposure_ms)
         center_um = request.center_um
         if center_um is None:
             if not request.is_sweep:
                 return
             center_um = self._drive.last_reading()[self._drive.name]["value"]
-        self._check_sweep(request, center_um)
+        self._slicer.check_sweep(request, center_um)
 
     def volume_bytes(self, request: VolumeRequest) -> int:
         """Return the size of the pixels asked for, at the camera's last known format."""
@@ -267,7 +221,9 @@ class LightSheet(HardwareDevice):
     ) -> None:
         try:
             self.published = self._take(request, status, cancelled)
-            self._documents += self._stream_documents(self.published, request)
+            self._documents += stream_documents(
+                self.published, request, data_key=self.name, shape=self._shape
+            )
         except Exception as error:  # noqa: BLE001 - the top of a thread
             LOGGER.info("%s gave up its volume: %s", self.name, error)
             if status.is_given_up:
@@ -285,7 +241,7 @@ class LightSheet(HardwareDevice):
         with self._open_sink(planned) as sink:
             try:
                 with (
-                    self._slices(request, positions_um, planned, cancelled) as slices,
+                    self._slicer.slices(request, positions_um, planned, cancelled) as slices,
                     self._lit(cancelled),
                 ):
                     for came, (pixels, elapsed_s, z_um) in enumerate(slices, start=1):
@@ -316,9 +272,8 @@ class LightSheet(HardwareDevice):
         if center_um is None:
             center_um = found_um[f"{self._drive.name}.z"]
         if request.is_sweep or request.center_um is not None:
-            self._check_sweep(request, center_um)
-        if request.is_sweep and self._slicing == "sequenced":
-            self._check_steps(request.num_slices)
+            self._slicer.check_sweep(request, center_um)
+        self._slicer.check_steps(request)
         positions_um = request.positions_um(center_um)
         planned = PlannedVolume(
             shape=(request.num_slices, height, width),
@@ -334,30 +289,9 @@ class LightSheet(HardwareDevice):
             camera=self._camera.name,
             run_uid=request.run_uid,
             file_format=request.file_format,
+            compression=request.compression,
         )
         return planned, positions_um
-
-    def _check_sweep(self, request: VolumeRequest, center_um: float) -> None:
-        positions_um = request.positions_um(center_um)
-        try:
-            for end_um in (positions_um[0], positions_um[-1]):
-                self._drive.check_value(end_um)
-        except LimitError as error:
-            if not request.is_sweep:
-                raise LimitError(str(error), field="center_um") from None
-            raise LimitError(
-                f"the sweep of {request.num_slices} slices by {request.step_um:g} µm around "
-                f"{center_um:g} µm does not fit: {error}. Lower num_slices or step_um.",
-                field="step_um",
-            ) from None
-
-    def _check_steps(self, num_slices: int) -> None:
-        most = self._drive.step_limit
-        if num_slices > most:
-            raise AcquisitionError(
-                f"{self._drive.name} can step through {most} positions by itself, not "
-                f"{num_slices}. Lower num_slices, or set slicing: stepped."
-            )
 
     def _positions_um(self) -> dict[str, float]:
         found: dict[str, float] = {}
@@ -372,149 +306,9 @@ class LightSheet(HardwareDevice):
         if cancelled.is_set():
             raise StoppedError(f"{self.name} was stopped before the light went on")
         try:
-            _wait_for(self._shutter, self._shutter.set("open"))
+            self._shutter.set("open").wait_answered(self._shutter.timeout_s)
             yield
         finally:
             # Past the queue of ordinary calls: a drive that hangs must not keep the light on.
             self._shutter.stop()
             self._shutter.check_safe()
-
-    @contextmanager
-    def _slices(
-        self,
-        request: VolumeRequest,
-        positions_um: list[float],
-        planned: PlannedVolume,
-        cancelled: threading.Event,
-    ) -> Iterator[Slices]:
-        """Make everything ready in the dark, give the slices as they come, and put it back."""
-        buffer_frames = self._core.buffer_frames(self.label)
-        with ExitStack() as undo:
-            if request.is_sweep:
-                undo.enter_context(self._back_to((positions_um[0] + positions_um[-1]) / 2))
-            if request.is_sweep or request.center_um is not None:
-                self._go_to(positions_um[0])
-            if not request.is_sweep:
-                # Nothing steps with the frames, so the camera may rest when the buffer is full.
-                most = max(1, buffer_frames - 1)
-                slices = self._streamed(positions_um, most, planned, cancelled)
-            elif self._slicing == "sequenced":
-                undo.enter_context(self._core.stepping(self._drive.label, positions_um))
-                slices = self._streamed(positions_um, len(positions_um), planned, cancelled)
-            else:
-                slices = self._stepped(positions_um, planned, cancelled)
-            yield undo.enter_context(closing(slices))
-            self._check_end(positions_um)
-
-    def _check_end(self, positions_um: list[float]) -> None:
-        """See that the drive has come to the last slice; in the dark, when all frames are there.
-
-        A drive that steps by itself is not read back at each frame: had it missed a trigger, or
-        the camera dropped a frame, then it stands elsewhere now.
-        """
-        found_um, asked_um = self._drive.position_um, positions_um[-1]
-        if not abs(found_um - asked_um) <= self._drive.tolerance_um:  # also refuses NaN
-            raise AcquisitionError(
-                f"{self._drive.name} stands at {found_um:g} µm after {len(positions_um)} slices, "
-                f"of which the last was asked for at {asked_um:g} µm (tolerance "
-                f"{self._drive.tolerance_um:g} µm): it did not step once a frame. "
-                "Check its trigger cable."
-            )
-
-    @contextmanager
-    def _back_to(self, center_um: float) -> Iterator[None]:
-        """Bring the drive back afterwards; what went wrong before is what is told."""
-        is_whole = False
-        try:
-            yield
-            is_whole = True
-        finally:
-            try:
-                self._go_to(center_um)
-            except DeviceError as error:
-                # Only a stop may leave it there without spoiling a volume that is whole.
-                if is_whole and not isinstance(error, StoppedError):
-                    raise
-                LOGGER.warning("%s stays where it is: %s", self._drive.name, error)
-
-    def _go_to(self, position_um: float) -> None:
-        _wait_for(self._drive, self._drive.set(position_um))
-
-    def _streamed(
-        self,
-        positions_um: list[float],
-        most: int,
-        planned: PlannedVolume,
-        cancelled: threading.Event,
-    ) -> Slices:
-        """Take the frames in hardware sequences of at most `most`."""
-        began = time.monotonic()
-        for first in range(0, len(positions_um), most):
-            offset_s = time.monotonic() - began if first else 0.0
-            chunk = positions_um[first : first + most]
-            with self._frames(len(chunk), planned, cancelled) as frames:
-                for frame, z_um in zip(frames, chunk, strict=True):
-                    yield frame.pixels, offset_s + frame.elapsed_s, z_um
-
-    def _stepped(
-        self, positions_um: list[float], planned: PlannedVolume, cancelled: threading.Event
-    ) -> Slices:
-        """Move the drive between single frames; it stands at the first position already."""
-        began = time.monotonic()
-        for index, position_um in enumerate(positions_um):
-            if index:
-                self._go_to(position_um)
-            z_um = self._drive.position_um
-            elapsed_s = time.monotonic() - began
-            with self._frames(1, planned, cancelled) as frames:
-                for frame in frames:
-                    yield frame.pixels, elapsed_s, z_um
-
-    def _frames(
-        self, count: int, planned: PlannedVolume, cancelled: threading.Event
-    ) -> "closing[Generator[Frame]]":
-        # Closed by the one who iterates, so that the camera never outlives its volume.
-        return closing(
-            self._core.frames(
-                self.label,
-                count,
-                exposure_ms=planned.exposure_ms,
-                cancelled=cancelled,
-                counter=self._camera.frame_counter,
-            )
-        )
-
-    def _stream_documents(
-        self, volume: AcquiredVolume, request: VolumeRequest
-    ) -> list[tuple[str, dict[str, Any]]]:
-        # The form that tiled's writer consumes as it stands: one resource a run, one index
-        # an event, the literal uid in the template, the descriptor filled in by bluesky.
-        where: dict[str, Any]
-        if request.file_format == "ome-tiff":
-            mimetype, folder = "multipart/related;type=image/tiff", volume.path.parent
-            where = {"template": volume.path.name}
-        else:
-            mimetype, folder = "application/x-zarr", volume.path
-            where = {"dataset": "0"}
-        resource, compose_datum = compose_stream_resource(
-            mimetype=mimetype,
-            uri=f"{folder.as_uri().replace('file:///', 'file://localhost/')}/",
-            data_key=self.name,
-            parameters={**where, "chunk_shape": [1, *self._shape], "join_method": "stack"},
-            start={"uid": request.run_uid},
-        )
-        datum = compose_datum(
-            indices={"start": 0, "stop": 1}, descriptor={"uid": "", "data_keys": {self.name: {}}}
-        )
-        return [("stream_resource", dict(resource)), ("stream_datum", dict(datum))]
-
-
-def _wait_for(device: FocusDrive | Shutter, status: ActionStatus) -> None:
-    """Wait for a motion, but not for ever: the light may be on."""
-    try:
-        status.wait(device.timeout_s + _ANSWER_S)
-    except WaitTimeoutError:
-        raise CoreTimeoutError(
-            f"{device.name} does not answer; its state is unknown. Check its power and cable; "
-            "if other devices answer, restart the device layer."
-        ) from None

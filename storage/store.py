@@ -14,6 +14,7 @@ import xxhash
 
 from storage import disk, formats, inventory
 from storage.errors import (
+    AcquisitionNotFoundError,
     BrokenVolumeError,
     IndexUnavailableError,
     UidTakenError,
@@ -23,9 +24,10 @@ from storage.errors import (
 )
 from storage.index import TRASH, VOLUMES, Entry, Index, NotFilledError, StoreStats
 from storage.inventory import BrokenFile, Progress, Refreshed
+from storage.series import Series
 from storage.stored import Stored
 from storage.trash import Trash, TrashNote
-from storage.values import VolumeRecord, VolumeSpec
+from storage.values import Status, VolumeRecord, VolumeSpec, checked_uid
 from storage.volume import Volume
 from storage.writer import PART, VolumeWriter
 
@@ -140,7 +142,7 @@ class VolumeStore:
     def open(self, uid: str) -> Volume:
         """Map a volume's pixels; raises as `record` does."""
         found = self._load(uid)
-        return Volume(found.record, found.pixels.open())
+        return Volume(found.record, found.pixels)
 
     def verify(self, uid: str) -> VolumeRecord:
         """Read all pixels back and match them with their checksums; memory is one frame.
@@ -170,11 +172,12 @@ class VolumeStore:
         *,
         session: str | None = None,
         embryo: str | None = None,
+        acquisition: str | None = None,
         plan: str | None = None,
         tag: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-        status: str = "complete",
+        status: Status = "complete",
         limit: int | None = None,
         after: str | None = None,
     ) -> Sequence[VolumeRecord]:
@@ -182,8 +185,8 @@ class VolumeStore:
 
         Parameters
         ----------
-        embryo, tag
-            As ``spec.metadata`` says: its ``embryo``, and one of its ``tags``.
+        tag
+            One of its ``tags``.
         since, until
             When the volume was begun: from `since` on, and before `until`; with a time zone.
         status
@@ -202,25 +205,41 @@ class VolumeStore:
         conditions = {
             "session": session,
             "embryo": embryo,
+            "acquisition": acquisition,
             "plan": plan,
             "tag": tag,
             "since": since,
             "until": until,
             "status": status,
         }
-        found = self._answer(lambda: self._index.query(conditions, limit, after))
+        found = self._answer(lambda index: index.query(conditions, limit, after))
         if found is None:
             raise VolumeNotFoundError(after or "", self.volumes)
         return found
 
+    def series(self, acquisition_uid: str) -> Series:
+        """Return the complete volumes of an acquisition as one array of times and channels.
+
+        Raises
+        ------
+        AcquisitionNotFoundError
+            There is none.
+        UnevenSeriesError
+            They differ in what makes one array.
+        """
+        records = self.query(acquisition=checked_uid(acquisition_uid))
+        if not records:
+            raise AcquisitionNotFoundError(acquisition_uid, self.volumes)
+        return Series(acquisition_uid, records)
+
     def broken(self) -> Sequence[BrokenFile]:
         """Return the files among the volumes that are none, by name, with the reasons."""
-        found = self._answer(self._index.broken)
+        found = self._answer(Index.broken)
         return [BrokenFile(path=path, reason=reason) for path, reason in found]
 
     def stats(self) -> StoreStats:
         """Return how much is in the store."""
-        return self._answer(self._index.stats)
+        return self._answer(Index.stats)
 
     def refresh(self, progress: Progress | None = None) -> Refreshed:
         """Look at all files, and read those that are not known as they are.
@@ -228,16 +247,11 @@ class VolumeStore:
         Finds what was copied, changed or removed by hand, and what a process that died had
         renamed but not noted. Blocks for seconds where there are a million files.
         """
-        with self._looking:
-            folders = (self.volumes, self._trash.folder)
-            found = inventory.refresh(self._index, folders, progress)
-            self._looked = True
-        return found
+        return self._look(progress)
 
     def rebuild(self, progress: Progress | None = None) -> Refreshed:
         """Forget the index and read every file again."""
-        self._index.clear()
-        return self.refresh(progress)
+        return self._look(progress, anew=True)
 
     # ------------------------------------------------------------------ trash
 
@@ -358,6 +372,26 @@ class VolumeStore:
             self._looked = False
             LOGGER.warning("%s", error)
 
+    def _look(self, progress: Progress | None = None, *, anew: bool = False) -> Refreshed:
+        """Look at all files, with an index of this process's own where the common one fails."""
+        with self._looking:
+            try:
+                found = self._fill(progress, anew)
+            except IndexUnavailableError as error:
+                if self._index.private or self._index.closed:
+                    raise
+                LOGGER.warning("%s Until then this process uses one of its own.", error)
+                self._index.close()
+                self._index = Index(self.root, private=True)
+                found = self._fill(progress, anew)
+            self._looked = True
+        return found
+
+    def _fill(self, progress: Progress | None, anew: bool) -> Refreshed:  # noqa: FBT001
+        if anew:
+            self._index.clear()
+        return inventory.refresh(self._index, (self.volumes, self._trash.folder), progress)
+
     def _moved(self, old: Path, new: Path) -> None:
         self._note([inventory.examine(new)], gone=[old])
 
@@ -371,14 +405,14 @@ class VolumeStore:
         self._note((), gone=[path] if path else [])
         return emptied
 
-    def _answer(self, ask: Callable[[], T]) -> T:
+    def _answer(self, ask: Callable[[Index], T]) -> T:
         """Ask the index, once it knows all files."""
         with self._looking:
             # Nobody else tells a private index what is new.
             if self._index.private or not self._looked:
                 self.refresh()
         try:
-            return ask()
-        except NotFilledError:  # another process began it anew, or it was damaged
-            self.refresh()
-        return ask()
+            return ask(self._index)
+        except (NotFilledError, IndexUnavailableError):
+            self.refresh()  # another process began it anew, or it is damaged or gone
+        return ask(self._index)

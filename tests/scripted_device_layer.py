@@ -19,6 +19,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 ANY = "{path:path}"
+CUT = (200, "cut")
+"""The answer that does not arrive: the connection breaks in its middle."""
 
 
 class ScriptedDeviceLayer:
@@ -34,6 +36,12 @@ class ScriptedDeviceLayer:
     streams : list
         What each connection to the events is sent before it is cut, in turn; the last one
         stays open until the server stops.
+    keys : list
+        The `Idempotency-Key` of each request with a body, in order.
+    leases : list
+        `(METHOD path, Gently-Lease)` of each request that came under a lease, in order.
+    first_seq : int
+        The number from which on a connection to the events begins.
     last_event_ids : list
         The `Last-Event-ID` of each connection to the events.
     """
@@ -41,7 +49,10 @@ class ScriptedDeviceLayer:
     def __init__(self, port: int = 0) -> None:
         self.answers: dict[str, Any] = {}
         self.asked: list[tuple[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.leases: list[tuple[str, str]] = []
         self.streams: list[list[dict[str, Any]]] = [[]]
+        self.first_seq = 0
         self.last_event_ids: list[str | None] = []
         self.kinds: list[str] = []
         self._listener = socket.create_server(("127.0.0.1", port))
@@ -76,11 +87,17 @@ class ScriptedDeviceLayer:
         body = await request.body()
         key = f"{request.method} {request.path_params['path']}"
         self.asked.append((key, json.loads(body) if body else None))
+        if (number := request.headers.get("gently-lease")) is not None:
+            self.leases.append((key, number))
+        if body:
+            self.keys.append(request.headers.get("idempotency-key"))
         answer = self.answers.get(key, (404, {"detail": f"nothing is scripted for {key}"}))
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
         if callable(answer):
             answer = answer()
+        if answer is CUT:
+            return Response("", headers={"Content-Length": "5"})
         status, content = answer if isinstance(answer, tuple) else (200, answer)
         if isinstance(content, str):
             return Response(content, status)
@@ -93,7 +110,7 @@ class ScriptedDeviceLayer:
         events = self.streams[0] if stays else self.streams.pop(0)
 
         async def stream() -> AsyncIterator[str]:
-            yield ": hello\n\n"
+            yield f": hello\nid: {self.first_seq}\n\n"
             sent = 0
             while True:
                 for event in events[sent:]:

@@ -1,7 +1,8 @@
 """The application: routes as one list, errors as one table."""
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypedDict
 
@@ -10,13 +11,34 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 
-from gently.api.dialect import dialect_routes
-from gently.api.extensions import extension_routes
+from gently.api.auditing import Audited
+from gently.api.catalogue_routes import CATALOGUE_ROUTES
+from gently.api.console_routes import CONSOLE_ROUTES
+from gently.api.documentation_routes import DOCUMENTATION_ROUTES, Documentation
+from gently.api.engine_routes import ENGINE_ROUTES
+from gently.api.environment_routes import ENVIRONMENT_ROUTES
+from gently.api.event_routes import EVENT_ROUTES
 from gently.api.guard import LoopbackOnly
+from gently.api.history_routes import HISTORY_ROUTES
+from gently.api.instrument_routes import INSTRUMENT_ROUTES
+from gently.api.lock_routes import LOCK_ROUTES
 from gently.api.messages import BodyError, BodyTooLargeError, Json, RequestRefusedError
-from gently.api.sockets import socket_routes
+from gently.api.openapi import openapi_document
+from gently.api.operation_routes import OPERATION_ROUTES
+from gently.api.plan_routes import PLAN_ROUTES
+from gently.api.queue_routes import QUEUE_ROUTES
+from gently.api.routes import ApiRoute, starlette_route
+from gently.api.slow import HangUp
+from gently.api.sockets import SOCKETS, socket_route
+from gently.api.volume_routes import VOLUME_ROUTES
 from gently.core.device_layer import DeviceLayer
-from gently.core.errors import DeviceNotFoundError, GentlyError, ItemNotFoundError, WrongStateError
+from gently.core.errors import (
+    DeviceNotFoundError,
+    GentlyError,
+    ItemNotFoundError,
+    PlanNotFoundError,
+    WrongStateError,
+)
 from storage import (
     BrokenDocumentsError,
     BrokenVolumeError,
@@ -25,9 +47,26 @@ from storage import (
     VolumeNotFoundError,
 )
 
-__all__ = ["create_app"]
+__all__ = ["GROUPS", "ROUTES", "create_app"]
 
 LOGGER = logging.getLogger(__name__)
+
+GROUPS: Mapping[str, tuple[ApiRoute, ...]] = {
+    "Status and environment": ENVIRONMENT_ROUTES,
+    "Plans and devices": (*CATALOGUE_ROUTES, *INSTRUMENT_ROUTES),
+    "Run a plan": PLAN_ROUTES,
+    "Queue": QUEUE_ROUTES,
+    "History": HISTORY_ROUTES,
+    "Stop and the RunEngine": ENGINE_ROUTES,
+    "Volumes and runs": VOLUME_ROUTES,
+    "Events and log": (*EVENT_ROUTES, *CONSOLE_ROUTES),
+    "Health, metrics and audit": OPERATION_ROUTES,
+    "Control": LOCK_ROUTES,
+    "Documentation": DOCUMENTATION_ROUTES,
+}
+"""Every route that there is, as it is documented; the WebSockets are in ``SOCKETS``."""
+
+ROUTES = tuple(route for group in GROUPS.values() for route in group)
 
 # The nearest class of an error decides; what is not listed is our own fault.
 _STATUS: dict[type[Exception], int] = {
@@ -36,6 +75,7 @@ _STATUS: dict[type[Exception], int] = {
     RequestRefusedError: 422,
     DeviceNotFoundError: 404,
     ItemNotFoundError: 404,
+    PlanNotFoundError: 404,
     WrongStateError: 409,
     GentlyError: 422,
     InvalidUidError: 422,
@@ -48,6 +88,8 @@ _STATUS: dict[type[Exception], int] = {
 
 class _State(TypedDict):
     layer: DeviceLayer
+    documentation: Documentation
+    hang_up: HangUp
 
 
 def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) -> Starlette:
@@ -60,20 +102,23 @@ def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) 
     ready
         Called when requests are answered.
     """
+    documentation = Documentation(lambda: openapi_document(GROUPS, SOCKETS, layer.catalogue))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[_State]:
+        watch = asyncio.create_task(layer.oversight.loop_lag.watch())
         ready()
-        yield {"layer": layer}
+        yield {"layer": layer, "documentation": documentation, "hang_up": lambda _: None}
+        watch.cancel()
 
     return Starlette(
-        routes=[*dialect_routes(), *extension_routes(), *socket_routes()],
+        routes=[*map(starlette_route, ROUTES), *map(socket_route, SOCKETS)],
         exception_handlers={
             HTTPException: _http_error,
             Exception: _unexpected,
             **dict.fromkeys(_STATUS, _known_error),
         },
-        middleware=[Middleware(LoopbackOnly)],
+        middleware=[Middleware(Audited), Middleware(LoopbackOnly)],
         lifespan=lifespan,
     )
 

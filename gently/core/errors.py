@@ -16,7 +16,9 @@ __all__ = [
     "GentlyError",
     "ItemNotFoundError",
     "LifecycleError",
+    "PlanNotFoundError",
     "PlanRefusedError",
+    "QuotaError",
     "WrongStateError",
     "field_errors",
 ]
@@ -38,8 +40,16 @@ class WrongStateError(GentlyError):
     """The request is good, but not now; says what the state is and what to do."""
 
 
+class QuotaError(WrongStateError):
+    """Somebody has as many items in the queue as one may have."""
+
+
 class ItemNotFoundError(GentlyError):
     """There is no such item."""
+
+
+class PlanNotFoundError(GentlyError):
+    """There is no such plan."""
 
 
 class DeviceNotFoundError(GentlyError):

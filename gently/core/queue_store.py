@@ -19,18 +19,18 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from gently.core.encoding import encoded
 from gently.core.errors import GentlyError
-from gently.core.items import Item, Result
+from gently.core.items import Item, Leftovers, Result
 from gently.core.lifecycle import ItemState
 from gently.core.transitions import KEPT, QueueMode, QueueState
 
-__all__ = ["QueueStore", "QueueStoreError"]
+__all__ = ["QueueStore", "QueueStoreError", "key_in_batch"]
 
 _VERSION: Final = 1
 _SCHEMA: Final = """
@@ -124,10 +124,13 @@ class QueueStore:
         QueueStoreError
             If the disk refuses; the file is then as it was.
         """
-        places = _places(before, after, self._places)
+        is_same_order = after.waiting is before.waiting  # most changes are about what runs
+        places = self._places if is_same_order else _places(before, after, self._places)
         with self._lock, self._explained(), self._transaction():
-            self._save_items(before, after, places)
-            self._forget(before, after)
+            if not is_same_order:
+                self._save_waiting(before, after, places)
+            self._save_others(before, after)
+            self._forget_history(before, after)
             if _setting(before) != _setting(after) or before == QueueState():
                 self._db.execute("INSERT OR REPLACE INTO setting VALUES (1, ?)", (_setting(after),))
         self._places = places
@@ -138,11 +141,10 @@ class QueueStore:
             found = self._bodies("item_uid = ?", item_uid)
         return found[0] if found else None
 
-    def with_key(self, key: str) -> Item | None:
-        """Return the item that the request with this key has made."""
+    def with_key(self, key: str) -> list[Item]:
+        """Return the items that the request with this key has made, in their order."""
         with self._lock, self._explained():
-            found = self._bodies("key = ?", key)
-        return found[0] if found else None
+            return self._bodies("key = ? OR key BETWEEN ? AND ? ORDER BY key", key, *_batch(key))
 
     def history(
         self, *, limit: int, before: int | None = None, state: str | None = None, search: str = ""
@@ -218,15 +220,22 @@ class QueueStore:
         query = f"SELECT body FROM item WHERE {condition}"  # noqa: S608 - from this file alone
         return [_decoded(body) for (body,) in self._db.execute(query, values)]
 
-    def _save_items(self, before: QueueState, after: QueueState, places: dict[str, float]) -> None:
-        known = {id(item) for item in (*before.waiting, before.running)}
+    def _save_waiting(
+        self, before: QueueState, after: QueueState, places: dict[str, float]
+    ) -> None:
         moved = [
             (place, uid) for uid, place in places.items() if self._places.get(uid, place) != place
         ]
         self._db.executemany("UPDATE item SET place = ? WHERE item_uid = ?", moved)
-        waiting = [item for item in after.waiting if id(item) not in known]
-        self._put(waiting, places)
-        if after.running is not None and id(after.running) not in known:
+        known = {id(item) for item in before.waiting}
+        self._put([item for item in after.waiting if id(item) not in known], places)
+        if left := frozenset(before.uids()) - frozenset(after.uids()):
+            # What was replaced by another is gone; the others have begun, or were removed.
+            left -= {item.item_uid for item in (*after.unfinished, *after.aside, *after.history)}
+            self._db.executemany("DELETE FROM item WHERE item_uid = ?", [(uid,) for uid in left])
+
+    def _save_others(self, before: QueueState, after: QueueState) -> None:
+        if after.running is not None and after.running is not before.running:
             self._put([after.running])
         self._put(_new(before.aside, after.aside))
         (last,) = self._db.execute("SELECT coalesce(max(ended), 0) FROM item").fetchone()
@@ -255,14 +264,8 @@ class QueueStore:
             ],
         )
 
-    def _forget(self, before: QueueState, after: QueueState) -> None:
+    def _forget_history(self, before: QueueState, after: QueueState) -> None:
         """Delete what was cleared from the history; what has dropped out by its age stays."""
-        gone = frozenset(item.item_uid for item in before.waiting) - frozenset(
-            item.item_uid for item in (*after.waiting, *after.aside, *after.history)
-        )
-        if after.running is not None:
-            gone -= {after.running.item_uid}
-        self._db.executemany("DELETE FROM item WHERE item_uid = ?", [(uid,) for uid in gone])
         if len(after.history) >= len(before.history) or _new(before.history, after.history):
             return
         first = after.history[0].item_uid if after.history else None
@@ -271,6 +274,15 @@ class QueueStore:
             "(? IS NULL OR ended < (SELECT ended FROM item WHERE item_uid = ?))",
             (first, first),
         )
+
+
+def key_in_batch(key: str, number: int) -> str:
+    """Return the key of one item of a batch, made of that of the request."""
+    return f"{key}#{number:06}"
+
+
+def _batch(key: str) -> tuple[str, str]:
+    return key_in_batch(key, 0), key_in_batch(key, 999_999)
 
 
 def _new(before: tuple[Item, ...], after: tuple[Item, ...]) -> list[Item]:
@@ -325,8 +337,12 @@ def _text(item: Item) -> str:
 def _decoded(body: str) -> Item:
     found = json.loads(body)
     result = found.pop("result")
-    if result is not None:
-        result = Result(**result)
-        result = replace(result, run_uids=tuple(result.run_uids), scan_ids=tuple(result.scan_ids))
     state, args = ItemState(found.pop("state")), tuple(found.pop("args"))
-    return Item(**found, state=state, args=args, result=result)
+    return Item(**found, state=state, args=args, result=result and _result(result))
+
+
+def _result(found: dict[str, Any]) -> Result:
+    if (left := found.pop("leftovers", None)) is not None:
+        left = Leftovers(**{name: tuple(uids) for name, uids in left.items()})
+    run_uids, scan_ids = tuple(found.pop("run_uids")), tuple(found.pop("scan_ids"))
+    return Result(**found, run_uids=run_uids, scan_ids=scan_ids, leftovers=left)

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any
@@ -24,7 +24,10 @@ from bluesky.utils import FailedStatus, RunEngineInterrupted, TransitionError
 from gently.core.catalogue import BoundPlan
 from gently.core.errors import WrongStateError
 from gently.core.events import EventLog
+from gently.core.keeping import kept_text, kept_value
 from gently.core.lifecycle import Step
+from gently.core.operations import about_item
+from gently.core.progress import Progress
 from gently.core.queue import Item, PlanQueue, Result
 from gently.core.runs import RunList
 from storage import DocumentsLostError, DocumentWriter
@@ -90,14 +93,16 @@ class Runner:
             Order.STOP: self._engine.stop,
             Order.HALT: self._engine.halt,
         }
-        self._engine.waiting_hook = self._watch
+        self._progress = Progress(events.publish, self._item_uid)
+        self._engine.waiting_hook = self._progress.watch
+        self._engine.msg_hook = self._progress.hear
         self._engine.subscribe(self._take_document)
         self.runs = RunList()
-        self._progress: dict[str, Any] | None = None
         self._orders = threading.Condition()
         self._wanted: Order | None = None  # a pause until it has come, an ending until the end
         self._reason = ""
         self._is_paused = False
+        self._foreseen: list[str] = []
         # Set while the RunEngine has come back: nobody is to interrupt it then.
         self._is_back = threading.Event()
         self._interrupters: list[threading.Thread] = []
@@ -114,6 +119,11 @@ class Runner:
         return "running" if state == "paused" else state
 
     @property
+    def is_alive(self) -> bool:
+        """Whether its thread is there to run plans."""
+        return self._thread.is_alive()
+
+    @property
     def item(self) -> Item | None:
         """The item that runs."""
         return self._queue.running
@@ -126,7 +136,7 @@ class Runner:
     @property
     def progress(self) -> dict[str, Any] | None:
         """How far the present step has come; None if it does not tell."""
-        return self._progress
+        return self._progress.latest
 
     def order(self, order: Order, reason: str = "") -> None:
         """Ask something of the plan that runs; returns at once.
@@ -151,6 +161,17 @@ class Runner:
             if order not in _PAUSES:
                 self._is_paused = False
             self._orders.notify_all()
+
+    def foresee(self, reason: str) -> None:
+        """Say that devices will be stopped: a plan that breaks from now on was aborted.
+
+        Waits for nothing. `unforesee` takes it back.
+        """
+        self._foreseen.append(reason)
+
+    def unforesee(self, reason: str) -> None:
+        """Take back a `foresee`."""
+        self._foreseen.remove(reason)
 
     def _refuse_what_makes_no_sense(self, order: Order) -> None:
         if self.item is None:
@@ -184,24 +205,32 @@ class Runner:
 
     def _run(self) -> None:
         while (item := self._queue.take()) is not None:
-            step, result = self._documented(*self._carry_out(item))
-            self._call_back_interrupters()
-            with self._orders:  # at once, so that an order is for this item or for the next
-                self._wanted = self._progress = None
-                self._reason, self._is_paused = "", False
-                self._is_back = threading.Event()
-                self._queue.end(step, result)
+            with about_item(item.item_uid):  # what the RunEngine does on its loop is, too
+                self._see_through(item)
+
+    def _see_through(self, item: Item) -> None:
+        step, result = self._documented(*self._carry_out(item))
+        self._call_back_interrupters()
+        with self._orders:  # at once, so that an order is for this item or for the next
+            self._wanted = None
+            self._progress.forget()
+            self._reason, self._is_paused = "", False
+            self._is_back = threading.Event()
+            self._queue.end(step, result)
 
     def _carry_out(self, item: Item) -> tuple[Step, Result]:
         self.runs.begin()
         try:
             step, value = self._until_ended(self._prepare(item), item)
+            value, problem = kept_value(value)
         except Exception as error:  # noqa: BLE001 - the top of a thread: a plan may raise anything
             if ending := self._ending():  # it broke the plan before the RunEngine could end it
                 return _ENDINGS[ending], self._result(item, _ENDINGS[ending], self._reason)
+            for reason in self._foreseen[:1]:  # a stop did, past the RunEngine
+                return Step.ABORT, self._result(item, Step.ABORT, reason)
             LOGGER.warning("%s failed: %s", item.name, error)
             return Step.FAIL, self._result(item, Step.FAIL, _cause(error), error)
-        msg = "" if step is Step.COMPLETE else self._reason or _NOT_RESUMABLE
+        msg = problem if step is Step.COMPLETE else self._reason or _NOT_RESUMABLE
         return step, self._result(item, step, msg, value=value)
 
     def _documented(self, step: Step, result: Result) -> tuple[Step, Result]:
@@ -266,8 +295,8 @@ class Runner:
             time_stop=time.time(),
             run_uids=tuple(run.uid for run in runs),
             scan_ids=tuple(run.scan_id for run in runs),
-            msg=msg,
-            traceback="".join(traceback.format_exception(error)) if error else "",
+            msg=kept_text(msg),
+            traceback=kept_text("".join(traceback.format_exception(error))) if error else "",
             return_value=value,
         )
 
@@ -304,25 +333,6 @@ class Runner:
         self._documents(name, document)
         item_uid = self._item_uid()
         self._events.publish("document", item_uid=item_uid, name=name, doc=document)
-
-    def _watch(self, statuses: Iterable[Any] | None) -> None:
-        for status in statuses or ():
-            if watch := getattr(status, "watch", None):
-                watch(self._tell_progress)
-
-    def _tell_progress(self, *, fraction: float | None = None, **progress: Any) -> None:
-        if fraction is None or "current" not in progress:
-            return  # ophyd's plain statuses: no more than a name, and "all" at an end of any kind
-        self._progress = {
-            "name": progress.get("name"),
-            "current": progress["current"],
-            "target": progress.get("target"),
-            "unit": progress.get("unit"),
-            "fraction": 1 - fraction,
-            "seconds_left": progress.get("time_remaining"),
-        }
-        item_uid = self._item_uid()
-        self._events.publish("item.progress", item_uid=item_uid, **self._progress)
 
     def _item_uid(self) -> str | None:
         item = self.item

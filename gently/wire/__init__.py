@@ -1,10 +1,25 @@
-"""How the device layer is spoken to: the replies, the errors, the transport, the events.
+"""How the device layer is spoken to: plans, answers and errors as values; connections.
 
-The only package that imports an HTTP library. Users want `gently.client`.
+`gently.client` is who speaks; what is said, and what can go wrong, is here. The only
+package that imports an HTTP library.
 """
 
-from gently.wire.errors import ClientError, DeviceLayerFault, DeviceLayerUnreachable, Refused
-from gently.wire.events import EventStream
+from gently.wire.control import AsyncControl, Control, Taking
+from gently.wire.errors import (
+    ClientError,
+    ControlLost,
+    DeviceLayerFault,
+    DeviceLayerUnreachable,
+    NotCompleted,
+    QuietTooLong,
+    Refused,
+    StillRunning,
+    WrongArguments,
+)
+from gently.wire.events import AsyncEventStream, EventStream, Following
+from gently.wire.flows import Flow, Pause, Request, command, get, granted, read, surely, watch
+from gently.wire.parameters import Parameter
+from gently.wire.plans import Plan, PlanCall, Plans, did_you_mean
 from gently.wire.replies import (
     Device,
     DeviceReading,
@@ -13,7 +28,7 @@ from gently.wire.replies import (
     HistoryItem,
     Item,
     ItemState,
-    Plan,
+    Lease,
     Progress,
     Queue,
     Reading,
@@ -25,11 +40,16 @@ from gently.wire.replies import (
     StopReport,
     Volume,
 )
-from gently.wire.transport import DEFAULT_URL, Transport, read
+from gently.wire.transport import DEFAULT_URL, AsyncTransport, Transport
 
 __all__ = [
     "DEFAULT_URL",
+    "AsyncControl",
+    "AsyncEventStream",
+    "AsyncTransport",
     "ClientError",
+    "Control",
+    "ControlLost",
     "Device",
     "DeviceLayerFault",
     "DeviceLayerUnreachable",
@@ -37,21 +57,40 @@ __all__ = [
     "Event",
     "EventStream",
     "FieldError",
+    "Flow",
+    "Following",
     "HistoryItem",
     "Item",
     "ItemState",
+    "Lease",
+    "NotCompleted",
+    "Parameter",
+    "Pause",
     "Plan",
+    "PlanCall",
+    "Plans",
     "Progress",
     "Queue",
+    "QuietTooLong",
     "Reading",
     "Refused",
     "Reply",
+    "Request",
     "Result",
     "ServerSettings",
     "Status",
+    "StillRunning",
     "StopReport",
     "StoppedDevice",
+    "Taking",
     "Transport",
     "Volume",
+    "WrongArguments",
+    "command",
+    "did_you_mean",
+    "get",
+    "granted",
     "read",
+    "surely",
+    "watch",
 ]

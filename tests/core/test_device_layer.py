@@ -1,19 +1,24 @@
 """The device layer: it introduces the parts to each other, and puts all of them away."""
 
+import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tifffile
 
+from devices import Shutter
 from gently.core.device_layer import DeviceLayer
 from gently.core.errors import DeviceNotFoundError, PlanRefusedError
 from gently.core.queue import Item
 from gently.core.runner import Order
 from gently.settings import DeviceLayerSettings
-from storage import StoreLockedError
+from storage import StoreLockedError, new_uid
 from tests.core.lab import result, until
 from tests.demo import begin, demo_layer, ended, put_back
+from tests.devices.faults import Hold
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +56,49 @@ def test_a_volume_is_published_under_its_uid_and_knows_where_it_came_from(
     assert (spec.exposure_ms, spec.step_um, spec.pixel_size_um) == (2, 2, 1)
     assert set(spec.positions_um) == {"xy_stage.x", "xy_stage.y", "focus.z"}
     assert spec.metadata["plan_kwargs"] == kwargs
+
+
+def test_what_the_items_meta_says_of_its_volumes_is_kept_with_them_and_finds_them(
+    layer: DeviceLayer,
+) -> None:
+    labels = {
+        "embryo": "e7",
+        "tags": ["heat shock", "late"],
+        "acquisition_uid": new_uid(),
+        "time_point": 3,
+        "channel": "488",
+    }
+    item = Item(name="snap", kwargs={"exposure_ms": 1}, meta={**labels, "sample": "only documents"})
+    layer.execute(item)
+
+    uid = result(ended(layer, item))["return_value"]["uid"]
+
+    spec = layer.store.record(uid).spec
+    kept = {key: getattr(spec, key) for key in labels}
+    assert kept == {**labels, "tags": ("heat shock", "late")}
+    assert [record.uid for record in layer.store.query(embryo="e7", tag="late")] == [uid]
+    assert [record.uid for record in layer.store.query(acquisition=spec.acquisition_uid)] == [uid]
+
+
+@pytest.mark.parametrize(
+    ("meta", "field"),
+    [
+        ({"session_id": "a\nb"}, "meta.session_id"),
+        ({"embryo": 7}, "meta.embryo"),
+        ({"tags": "late"}, "meta.tags"),
+        ({"tags": ["late", 3]}, "meta.tags.1"),
+        ({"acquisition_uid": "monday"}, "meta.acquisition_uid"),
+        ({"time_point": -1}, "meta.time_point"),
+        ({"time_point": "3"}, "meta.time_point"),
+    ],
+)
+def test_what_cannot_be_kept_with_a_volume_is_refused_by_its_name(
+    layer: DeviceLayer, meta: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(PlanRefusedError) as refused:
+        layer.check(Item(name="snap", meta=meta))
+
+    assert [error.field for error in refused.value.errors] == [field]
 
 
 def test_a_volume_without_a_session_belongs_to_that_of_the_device_layer(
@@ -136,6 +184,16 @@ def test_a_second_device_layer_on_the_same_storage_is_refused_before_it_touches_
         DeviceLayer(DeviceLayerSettings(config="demo", storage=layer.store.root))
 
 
+def test_it_starts_and_lists_volumes_where_the_index_cannot_be_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "index.sqlite").mkdir()
+    with demo_layer(tmp_path) as layer:
+        assert "this process uses one of its own" in caplog.text
+        uid = result(ended(layer, begin(layer, "snap", exposure_ms=1)))["return_value"]["uid"]
+        assert [record.uid for record in layer.store.list()] == [uid]
+
+
 def test_closing_ends_the_plan_closes_the_shutter_and_frees_the_storage(tmp_path: Path) -> None:
     with demo_layer(tmp_path) as first:
         item = begin(first, "acquire_volume", num_slices=2000, exposure_ms=10, step_um=0)
@@ -160,3 +218,32 @@ def test_what_cannot_be_built_leaves_nothing_behind(
 
     with demo_layer(tmp_path) as layer:
         assert layer.stop("to see").success
+
+
+class _StuckLog(logging.Handler):
+    """A terminal that takes nothing more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hold = Hold()
+
+    def emit(self, _: logging.LogRecord) -> None:
+        self.hold()
+
+
+def test_a_log_that_takes_nothing_more_keeps_no_light_on(layer: DeviceLayer) -> None:
+    shutter = layer.instrument.devices["shutter"]
+    assert isinstance(shutter, Shutter)
+    shutter.set("open").wait(5)
+    stuck = _StuckLog()
+    logging.getLogger("gently").addHandler(stuck)
+    stopping = threading.Thread(target=layer.stop, args=("the terminal hangs",))
+    try:
+        stopping.start()
+        stuck.hold.wait_until_entered()
+
+        assert shutter.readback()["shutter"]["value"] == "closed"
+    finally:
+        logging.getLogger("gently").removeHandler(stuck)
+        stuck.hold.let_go()
+        stopping.join()

@@ -27,7 +27,7 @@ from devices import (
     VolumeRequest,
     load_instrument_file,
 )
-from devices.light_sheet import VolumeStatus
+from devices.volume_status import VolumeStatus
 from tests.devices import demo, faults
 from tests.devices.demo import Bench, wait_until
 from tests.devices.faults import Hold
@@ -93,6 +93,19 @@ def test_without_a_centre_the_sweep_goes_around_where_the_drive_is(bench: Bench)
     bench.focus.set(-40).wait(10)
     take(bench, VolumeRequest(num_slices=3, exposure_ms=1, step_um=2))
     assert bench.shelf.sinks[0].z_um == pytest.approx([-42, -40, -38])
+
+
+def test_a_volume_is_kept_as_it_was_asked_for(bench: Bench) -> None:
+    asked = replace(REQUEST, file_format="ome-zarr", compression="blosc-lz4")
+    take(bench, asked)
+    planned = bench.shelf.sinks[0].planned
+    assert (planned.file_format, planned.compression) == ("ome-zarr", "blosc-lz4")
+
+
+def test_a_file_that_cannot_be_compressed_is_refused_with_one_that_can(bench: Bench) -> None:
+    with pytest.raises(LimitError, match="ome-tiff is not compressed; ask for ome-zarr") as refused:
+        bench.sheet.prepare(replace(REQUEST, compression="blosc-lz4"))
+    assert refused.value.field == "compression"
 
 
 def test_the_drive_goes_back_to_the_centre_of_the_sweep(bench: Bench) -> None:
@@ -330,7 +343,7 @@ def test_a_shutter_that_does_not_open_fails_the_volume_before_a_frame(faulty: Be
 def test_a_drive_that_hangs_does_not_keep_the_light_on(
     faulty: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devices.light_sheet._ANSWER_S", 0.02)
+    monkeypatch.setattr("devices.base._ANSWER_S", 0.02)
     faulty.focus.timeout_s = 0.02
     gate = faults.gate(faulty.core)
     drive = faults.drive(faulty.core)

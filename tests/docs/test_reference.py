@@ -2,7 +2,9 @@
 
 import ast
 import inspect
+import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -17,13 +19,12 @@ from starlette.routing import BaseRoute, Mount, Route
 
 import launch_copilot
 import start_device_layer
-from devices import HardwareDevice, InstrumentFile
-from devices import instrument as instrument_file
+from devices import HardwareDevice, InstrumentFile, instrument_file
 from gently.agent.commands import BUILTINS
 from gently.agent.run_once import Exit
-from gently.api.dialect import dialect_routes
-from gently.api.extensions import extension_routes
+from gently.api import ROUTES, SOCKETS
 from gently.core.lifecycle import ItemState, Step
+from gently.core.operations import cli as audit_cli
 from gently.core.queue import Result
 from gently.settings import CopilotSettings, DeviceLayerSettings
 from gently.visualization import VolumeFeed
@@ -31,6 +32,7 @@ from gently.visualization.server import create_app
 from plans import ALL_PLANS
 from storage import FrameInfo, VolumeRecord, VolumeSpec, VolumeStore, cli, new_uid
 from tests import REPOSITORY
+from tests.docs import openapi
 from tests.docs.markdown import DOCS, code, rows, section
 from tests.docs.reader import device_layer
 
@@ -41,6 +43,7 @@ PLANS = REFERENCE / "plans.md"
 INSTRUMENT = REFERENCE / "instrument-file.md"
 COMMAND_LINE = REFERENCE / "command-line.md"
 VOLUME = REFERENCE / "volume-file.md"
+WATCH = DOCS / "how-to" / "watch-and-audit.md"
 
 
 def unquoted(table: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -68,14 +71,29 @@ def routes_named_under(heading: str) -> set[str]:
     return {word for cell in first_cells for word in code(cell) if re.match(r"(GET|POST) /", word)}
 
 
+def routes_of_the_device_layer(*, dialect: bool) -> set[str]:
+    return {route.name for route in ROUTES if route.dialect == dialect}
+
+
 def test_every_route_of_the_dialect_is_documented() -> None:
     documented = routes_named_under("### Routes of Bluesky's dialect")
-    assert documented == names([*dialect_routes()])
+    assert documented == routes_of_the_device_layer(dialect=True)
 
 
 def test_every_route_of_our_own_is_documented() -> None:
     documented = routes_named_under("### Routes of our own")
-    assert documented == names([*extension_routes()])
+    assert documented == routes_of_the_device_layer(dialect=False)
+
+
+def test_the_openapi_document_in_the_reference_is_that_of_the_twin(http: httpx.Client) -> None:
+    renew = f"renew it: {sys.executable} -m tests.docs.openapi"
+    found = json.loads(openapi.FILE.read_text(encoding="utf-8"))
+    assert found == http.get("/api/openapi.json").json(), renew
+
+
+def test_every_socket_is_documented() -> None:
+    documented = code(section(HTTP, "### Routes of Bluesky's dialect"))
+    assert {socket.path for socket in SOCKETS} <= documented
 
 
 def test_every_route_of_the_page_is_documented(tmp_path: Path) -> None:
@@ -106,6 +124,9 @@ def test_every_key_of_the_status_is_documented(http: httpx.Client) -> None:
         ("GET", "/api/runs", "GET /api/runs"),
         ("GET", "/api/devices/focus/read", "GET /api/devices/{name}/read"),
         ("GET", "/api/settings", "GET /api/settings"),
+        ("GET", "/healthz", "GET /healthz"),
+        ("GET", "/api/audit", "GET /api/audit"),
+        ("POST", "/api/audit/verify", "POST /api/audit/verify"),
         ("POST", "/api/stop", "POST /api/stop"),
     ],
 )
@@ -140,7 +161,7 @@ def kinds_published() -> set[str]:
             if not isinstance(node, ast.Call):
                 continue
             called = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            at = {"publish": 0, "_announce": 0, "Event": 2}.get(called)
+            at = {"publish": 0, "_publish": 0, "_announce": 0, "_event": 1}.get(called)
             if at is None or len(node.args) <= at:
                 continue
             if isinstance(kind := node.args[at], ast.Constant):
@@ -271,6 +292,42 @@ def test_every_command_and_option_of_the_store_is_documented() -> None:
     assert {word.split()[0] for word in code(text) if word.startswith("--")} == options
 
 
+def test_every_command_and_option_of_the_audit_is_documented() -> None:
+    text = section(COMMAND_LINE, "## `gently-audit`")
+    (commands,) = [a.choices for a in audit_cli._parser()._actions if isinstance(a.choices, dict)]
+    documented = [command.strip("`").split()[0] for command in rows(text)]
+    assert [name for name in documented if not name.isdecimal()] == list(commands)
+    options = {
+        option
+        for command in commands.values()
+        for action in command._actions
+        for option in action.option_strings
+        if option.startswith("--") and option != "--help"
+    }
+    assert {word.split()[0] for word in code(text) if word.startswith("--")} == options
+
+
+# ---------------------------------------------------------------------- watch and audit
+
+
+def test_every_metric_is_documented(http: httpx.Client) -> None:
+    found = set(re.findall(r"^# TYPE (\w+)", http.get("/metrics").text, re.MULTILINE))
+    documented = {re.sub("{.*", "", word) for word in code(section(WATCH, "## Metrics"))}
+    assert documented - {"GET /metrics"} == {
+        name for name in found if not name.endswith("_created")
+    }
+
+
+def test_every_check_of_the_health_is_documented(http: httpx.Client) -> None:
+    checks = set(http.get("/healthz").json()["checks"])
+    assert {word for cell in rows(section(WATCH, "## Health")) for word in code(cell)} == checks
+
+
+def test_every_key_of_an_audit_entry_is_documented(http: httpx.Client) -> None:
+    entry = http.get("/api/audit").json()["entries"][-1]
+    assert set(entry) <= {word for cell in rows(section(WATCH, "## Audit")) for word in code(cell)}
+
+
 # ---------------------------------------------------------------------- the volume file
 
 
@@ -320,7 +377,7 @@ def test_the_explanation_names_the_threads_of_the_device_layer(http: httpx.Clien
     source = "\n".join(
         path.read_text(encoding="utf-8")
         for room in ("devices", "storage", "gently/core")
-        for path in (REPOSITORY / room).glob("*.py")
+        for path in (REPOSITORY / room).rglob("*.py")
     )
     named = set(re.findall(r'(?:Worker\(|name=f?)"([\w-]+?)[" {]', source))
     named |= {"bluesky-run-engine"}

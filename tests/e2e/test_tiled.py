@@ -18,12 +18,14 @@ import tifffile
 from bluesky.callbacks.tiled_writer import TiledWriter
 from bluesky.utils import MsgGenerator
 from tiled.client import from_uri
+from tiled.mimetypes import ZARR_MIMETYPE
 from tiled.queries import Key
 
 from devices import LightSheet, VolumeRequest
 from gently.core.catalogue import BoundPlan
 from gently.core.device_layer import DeviceLayer
 from gently.core.queue import Item
+from storage import new_uid
 from tests.core.lab import result
 from tests.demo import begin, demo_layer, ended, put_back
 from tests.e2e.conftest import free_port
@@ -125,14 +127,20 @@ def test_the_volume_of_a_run_is_what_tifffile_reads(layer: DeviceLayer, tiled: A
 def test_a_time_lapse_of_many_runs_is_found_by_what_they_share(
     layer: DeviceLayer, tiled: Any
 ) -> None:
+    uid = new_uid()
     taken = [
-        acquire(layer, {"acquisition_uid": "lapse"}, num_slices=1 + 2 * time_point, step_um=1)
+        acquire(
+            layer,
+            {"acquisition_uid": uid, "time_point": time_point},
+            num_slices=1 + 2 * time_point,
+            step_um=1,
+        )
         for time_point in range(3)
     ]
     other, _ = acquire(layer, num_slices=1)
     layer.documents.replay_to(TiledWriter(tiled), other, *(run_uid for run_uid, _ in taken))
 
-    lapse = tiled.search(Key("start.acquisition_uid") == "lapse")
+    lapse = tiled.search(Key("start.acquisition_uid") == uid)
 
     assert list(lapse) == [run_uid for run_uid, _ in taken]
     for run_uid, path in taken:
@@ -170,3 +178,15 @@ def test_a_time_lapse_of_one_run_has_a_stream_a_volume(
     assert list(run) == ["t0000", "t0001", "t0002"]
     for stream, path in zip(run, paths, strict=True):
         np.testing.assert_array_equal(run[f"{stream}/light_sheet"].read()[0], tifffile.imread(path))
+
+
+def test_a_volume_in_ome_zarr_is_what_the_writer_does_not_take_as_we_say(
+    layer: DeviceLayer, tiled: Any
+) -> None:
+    run_uid, _ = acquire(layer, num_slices=2, file_format="ome-zarr")
+    (resource,) = (
+        document for name, document in layer.documents.replay(run_uid) if name == "stream_resource"
+    )
+    assert resource["mimetype"] == ZARR_MIMETYPE
+    with pytest.raises(ValueError, match="zarr"):
+        layer.documents.replay_to(TiledWriter(tiled), run_uid)

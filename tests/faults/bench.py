@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from devices.instrument import load_instrument_file
+from devices import load_instrument_file
 from gently.core.device_layer import DeviceLayer
 from gently.core.queue import Item, Result
 from gently.settings import DeviceLayerSettings

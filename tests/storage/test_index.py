@@ -56,13 +56,13 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_volumes_are_found_by_what_they_are(store: VolumeStore) -> None:
-    first = write(store, session_id="a", metadata={"embryo": "e1", "tags": ["good", "late"]})
-    second = write(store, session_id="b", metadata={"embryo": "e1"})
-    third = write(store, session_id="b", plan_name="snap", metadata={"embryo": 7, "tags": "good"})
+    first = write(store, session_id="a", embryo="e1", tags=["good", "late"])
+    second = write(store, session_id="b", embryo="e1")
+    third = write(store, session_id="b", plan_name="snap", acquisition_uid=new_uid())
     assert store.query() == [third, second, first]
     assert store.query(session="b") == [third, second]
     assert store.query(embryo="e1") == [second, first]
-    assert store.query(embryo="7") == [third]
+    assert store.query(acquisition=third.spec.acquisition_uid) == [third]
     assert store.query(plan="snap") == [third]
     assert store.query(tag="good") == [first]
     assert store.query(session="b", embryo="e1") == [second]
@@ -85,7 +85,7 @@ def test_a_time_without_a_zone_is_refused(store: VolumeStore) -> None:
 
 
 def test_pages_follow_each_other_without_gap_or_overlap(store: VolumeStore) -> None:
-    records = [write(store, metadata={"tags": ["good"]}) for _ in range(7)][::-1]
+    records = [write(store, tags=["good"]) for _ in range(7)][::-1]
     conditions: list[dict[str, Any]] = [{}, {"tag": "good"}, {"session": "morning"}]
     for condition in conditions:
         pages, after = [], None
@@ -379,20 +379,55 @@ def test_what_was_in_the_way_is_kept_aside(store: VolumeStore) -> None:
     assert (store.root / "index.sqlite.broken").read_bytes() == foreign_bytes
 
 
-def test_without_any_index_volumes_are_written_and_read_and_the_reason_is_told(
-    store: VolumeStore, caplog: pytest.LogCaptureFixture
+def a_folder(_monkeypatch: pytest.MonkeyPatch, index: Path) -> None:
+    index.mkdir()
+
+
+def read_only(monkeypatch: pytest.MonkeyPatch, index: Path) -> None:
+    connect = sqlite3.connect
+
+    def read_only(path: str, **options: Any) -> sqlite3.Connection:
+        here = str(path).startswith(index.as_uri())
+        opened = path.replace("mode=rw", "mode=ro") if here else path
+        connection: sqlite3.Connection = connect(opened, **options)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", read_only)
+
+
+@pytest.mark.parametrize("make_unusable", [a_folder, read_only])
+def test_where_the_index_is_of_no_use_everything_works_without_it_and_the_reason_is_told(
+    store: VolumeStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    make_unusable: Callable[[pytest.MonkeyPatch, Path], None],
 ) -> None:
-    (store.root / "index.sqlite").mkdir()
+    make_unusable(monkeypatch, store.root / "index.sqlite")
     with caplog.at_level(logging.WARNING, logger="storage"):
         record = write(store)
-    assert "the index" in caplog.text
+    assert "delete it: it is made again" in caplog.text
     assert store.record(record.uid) == record
     assert store.verify(record.uid) == record
     with store.open(record.uid) as volume:
         assert volume.array.shape == SMALL
-    with pytest.raises(IndexUnavailableError, match="delete it: it is made again"):
-        store.list()
-    (store.root / "index.sqlite").rmdir()
+    caplog.clear()
+    assert store.list() == [record]
+    assert "Until then this process uses one of its own" in caplog.text
+    with VolumeStore(store.root) as other:  # what it writes is seen, too
+        second = write(other)
+    assert store.list() == [second, record]
+    assert store.rebuild().files == 2
+    assert store.stats().volumes == 2
+
+
+def test_an_index_that_becomes_unusable_while_it_is_used_keeps_nobody_from_listing(
+    store: VolumeStore,
+) -> None:
+    record = write(store)
+    assert store.list() == [record]
+    for path in store.root.glob("index.sqlite*"):
+        path.unlink()
+    (store.root / "index.sqlite").mkdir()
     assert store.list() == [record]
 
 

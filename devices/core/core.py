@@ -1,7 +1,6 @@
-"""The one owner of MMCore, and the only importer of pymmcore-plus.
+"""The core: a loaded Micro-Manager configuration, and the one thread that talks to it.
 
-Everything that the rest of gently does with Micro-Manager goes through `Core`. It
-serialises ordinary calls on one thread, watches motions without waiting in it, gives
+It serialises ordinary calls on one thread, watches motions without waiting in it, gives
 stop a way around that thread, and adds what MMCore leaves out: it counts the frames,
 looks for overflow, and says which device an error came from.
 
@@ -9,98 +8,29 @@ It knows labels and properties. It knows no limits: those live in the devices, w
 the only callers of the verbs that move.
 """
 
-import importlib.metadata
-import importlib.util
 import logging
 import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import mm_test_adapters
 import numpy as np
 import pymmcore_plus
-from numpy.typing import NDArray
-from pymmcore_plus import CMMCorePlus, DeviceInitializationState, DeviceType, FocusDirection
-from pymmcore_plus.experimental.unicore import CameraDevice as PythonCamera
-from pymmcore_plus.experimental.unicore import Device as PythonDevice
-from pymmcore_plus.experimental.unicore import HubDevice as PythonHub
-from pymmcore_plus.experimental.unicore import ShutterDevice as PythonShutter
-from pymmcore_plus.experimental.unicore import StageDevice as PythonStage
 from pymmcore_plus.experimental.unicore import UniMMCore
-from pymmcore_plus.experimental.unicore import XYStageDevice as PythonXYStage
-from pymmcore_plus.experimental.unicore import pymm_property as python_property
 
-from devices.errors import (
-    AcquisitionError,
-    CoreError,
-    CoreTimeoutError,
-    DeviceError,
-    InstrumentError,
-    StoppedError,
-)
+from devices.core import loading
+from devices.core.calls import translated
+from devices.core.sequence import Frame, Sequences
+from devices.core.stops import Stops
+from devices.errors import CoreError, CoreTimeoutError, DeviceError, StoppedError
 from devices.worker import Worker
 
-__all__ = [
-    "Core",
-    "FocusDirection",
-    "Frame",
-    "PythonCamera",
-    "PythonHub",
-    "PythonPeripheral",
-    "PythonShutter",
-    "PythonStage",
-    "PythonXYStage",
-    "python_property",
-]
+__all__ = ["Core"]
 
 LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")
-
-_FRAME_POLL_S = 0.0005
-_FRAME_GRACE_S = 5.0
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One image as the camera delivered it.
-
-    Parameters
-    ----------
-    pixels
-        (y, x), a copy that belongs to the receiver.
-    elapsed_s
-        Seconds since the sequence was started, as stamped by the core.
-    tags
-        Whatever else the camera said of it.
-    """
-
-    pixels: NDArray[Any]
-    elapsed_s: float
-    tags: Mapping[str, Any]
-
-
-class PythonPeripheral(PythonDevice):
-    """A Python device that knows its hub; mix it in before `PythonStage` and its like.
-
-    Micro-Manager's C++ devices ask for theirs by `GetParentHub`; UniMMCore tells a Python
-    device the label only.
-    """
-
-    hub: PythonHub | None = None
-
-
-class _HubAwareCore(UniMMCore):
-    def setParentLabel(self, deviceLabel: str, parentHubLabel: str) -> None:  # noqa: N802, N803
-        super().setParentLabel(deviceLabel, parentHubLabel)
-        if deviceLabel in self._pydevices:
-            peripheral = self._pydevices[deviceLabel]
-            if isinstance(peripheral, PythonPeripheral):
-                peripheral.hub = self._pydevices[parentHubLabel] if parentHubLabel else None
 
 
 class Core:
@@ -122,55 +52,22 @@ class Core:
     """
 
     def __init__(self, config: Path, *, adapters: Path | None, buffer_mb: int) -> None:
-        _silence_library_logging()
-        _check_versions(adapters)
-        folder = str(adapters or mm_test_adapters.device_adapter_path())
-        self._mmc = _HubAwareCore(mm_path=folder, adapter_paths=[folder])
-        self._buffer_mb = buffer_mb
-        self._fitted_bytes = 0
-        self._latches = 0
-        self._latching = threading.Lock()
-        # The latest stop and pause of each label, as a mark that compares by identity.
-        self._stops: dict[str, object] = {}
-        self._pauses: dict[str, object] = {}
-        try:
-            self._load(config, folder, buffer_mb)
-        except BaseException:
-            self._unload()
-            raise
+        self._mmc = loading.load(config, adapters=adapters, buffer_mb=buffer_mb)
+        self._stops = Stops()
+        self._sequences = Sequences(self._mmc, buffer_mb, self._stops)
         self._worker = Worker("mmcore")
-
-    def _load(self, config: Path, folder: str, buffer_mb: int) -> None:
-        found = config if config.exists() else Path(folder) / config
-        try:
-            self._mmc.loadSystemConfiguration(found)
-        except Exception as error:  # an adapter may raise anything
-            raise InstrumentError(
-                f"Micro-Manager could not load {found}: {error}. "
-                "Correct the file, switch the hardware on, or choose another --config."
-            ) from error
-        for label in self.labels:
-            state = self._mmc.getDeviceInitializationState(label)
-            if state != DeviceInitializationState.InitializedSuccessfully:
-                raise InstrumentError(
-                    f"{label} in {found} is not initialised ({state.name}). "
-                    "See the log above for the adapter's own words."
-                )
-        # The light is switched by our shutter device alone, so that "off" is always deliberate.
-        self._mmc.setAutoShutter(False)
-        self._put_out_the_light()
-        self._mmc.setCircularBufferMemoryFootprint(buffer_mb)
+        self._this_thread = threading.local()
 
     # ------------------------------------------------------------------ what is there
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels of all loaded devices."""
-        return tuple(str(label) for label in self._mmc.getLoadedDevices() if label != "Core")
+        return loading.labels(self._mmc)
 
     def kind(self, label: str) -> str:
         """Return MMCore's device type of `label`, such as ``"XYStage"`` or ``"Camera"``."""
-        return str(DeviceType(self._mmc.getDeviceType(label)).name).removesuffix("Device")
+        return loading.kind(self._mmc, label)
 
     def versions(self) -> dict[str, str]:
         """Return the versions of MMCore, its device interface and pymmcore-plus."""
@@ -190,6 +87,8 @@ class Core:
         CoreTimeoutError
             If the core's thread did not get to it, or the hardware did not answer, in time.
         """
+        if getattr(self._this_thread, "is_past_the_queue", False):
+            return self._translated(label, question)
         future = self._worker.submit(lambda: self._translated(label, question))
         try:
             return future.result(timeout_s)
@@ -199,6 +98,27 @@ class Core:
                 f"{label} did not answer within {timeout_s:g} s; its state is unknown. "
                 "Check its power and cable; if other devices answer, restart the device layer."
             ) from None
+
+    def answers(self, timeout_s: float) -> bool:
+        """Whether the core's thread is free to take a call; asks no hardware."""
+        future = self._worker.submit(lambda: True)
+        try:
+            return future.result(timeout_s)
+        except (TimeoutError, DeviceError):  # it is stuck, or closed
+            future.cancel()
+            return False
+
+    @contextmanager
+    def past_the_queue(self) -> Iterator[None]:
+        """Let this thread ask the hardware itself, so that no call that hangs is in its way.
+
+        What it asks may still block, if the adapter itself is stuck: give it a thread of its own.
+        """
+        self._this_thread.is_past_the_queue = True
+        try:
+            yield
+        finally:
+            self._this_thread.is_past_the_queue = False
 
     def xy_position(self, label: str) -> tuple[float, float]:
         """Read an XY stage back: (x, y) in µm."""
@@ -327,8 +247,10 @@ class Core:
         timeout_s: float,
         is_safe: bool = False,
     ) -> Future[None]:
-        stopped: Callable[[], bool] = (lambda: False) if is_safe else self._stop_from_now(label)
-        paused = self._pause_from_now(label)
+        stopped: Callable[[], bool] = (
+            (lambda: False) if is_safe else self._stops.stop_from_now(label)
+        )
+        paused = self._stops.pause_from_now(label)
 
         def start() -> None:
             # A command that waited in the queue while stop was pressed must not move afterwards.
@@ -352,14 +274,6 @@ class Core:
 
         return self._worker.watch(f"the motion of {label}", start, finished, timeout_s)
 
-    def _stop_from_now(self, label: str) -> Callable[[], bool]:
-        asked_at = self._stops.get(label)
-        return lambda: self._latches > 0 or self._stops.get(label) is not asked_at
-
-    def _pause_from_now(self, label: str) -> Callable[[], bool]:
-        asked_at = self._pauses.get(label)
-        return lambda: self._pauses.get(label) is not asked_at
-
     # ------------------------------------------------------------------ stop
 
     def latch(self) -> None:
@@ -368,13 +282,11 @@ class Core:
         Calls no hardware: it works in any state, from any thread. Of several latches each
         wants its own release.
         """
-        with self._latching:
-            self._latches += 1
+        self._stops.latch()
 
     def release(self) -> None:
         """Take one latch back; motions are allowed again when it was the last."""
-        with self._latching:
-            self._latches = max(0, self._latches - 1)
+        self._stops.release()
 
     def halt_motion(self, label: str, *, is_pause: bool = False) -> None:
         """Stop a stage at once, on the caller's thread, past the queue.
@@ -388,7 +300,7 @@ class Core:
         is_pause
             End the motion under way without an error, because it will be asked for again.
         """
-        (self._pauses if is_pause else self._stops)[label] = object()
+        (self._stops.pause if is_pause else self._stops.stop)(label)
         self._translated(label, lambda mmc: mmc.stop(label))
 
     def close_shutter(self, label: str) -> None:
@@ -396,17 +308,8 @@ class Core:
 
         An opening that still waits in the queue fails with `StoppedError`.
         """
-        self._stops[label] = object()
+        self._stops.stop(label)
         self._translated(label, lambda mmc: mmc.setShutterOpen(label, False))  # noqa: FBT003
-
-    def _put_out_the_light(self) -> None:
-        """Close every shutter of the configuration, also one that no instrument file names."""
-        for label in self.labels:
-            if self.kind(label) == "Shutter":
-                try:
-                    self.close_shutter(label)
-                except CoreError as error:
-                    LOGGER.warning("%s; check that its light is off", error)
 
     # ------------------------------------------------------------------ frames
 
@@ -415,14 +318,7 @@ class Core:
 
         Takes its time when the format has changed, so call it before the light goes on.
         """
-
-        def look(mmc: UniMMCore) -> int:
-            mmc.setCameraDevice(label)
-            self._fit_buffer(label)
-            mmc.initializeCircularBuffer()
-            return int(mmc.getBufferTotalCapacity())
-
-        return self.ask(label, look)
+        return self.ask(label, lambda _mmc: self._sequences.buffer_frames(label))
 
     def frames(
         self,
@@ -456,76 +352,8 @@ class Core:
         StoppedError
             If `cancelled` is set, or the core is latched.
         """
-        if cancelled.is_set() or self._latches:
-            raise StoppedError(f"{label} was not started: a stop was asked for")
-        self._fit_buffer(label)
-        sequence = (label, count, 0, True)  # no interval; end the sequence on overflow
-        self._translated(label, lambda mmc: mmc.startSequenceAcquisition(*sequence))
-        try:
-            first: int | None = None
-            for index in range(count):
-                frame = self._next_frame(label, index, count, exposure_ms, cancelled)
-                if counter is not None:
-                    number = _own_number(label, frame, counter)
-                    first = number if first is None else first
-                    _check_number(label, number - first, index)
-                yield frame
-        finally:
-            self._end_sequence(label)
-
-    def _end_sequence(self, label: str) -> None:
-        try:
-            self._translated(label, lambda mmc: mmc.stopSequenceAcquisition(label))
-        except CoreError as error:
-            LOGGER.warning("%s (its sequence may still run)", error)
-
-    def _fit_buffer(self, label: str) -> None:
-        """Give a Python camera a buffer of a whole number of frames.
-
-        With another size UniMMCore's ring reports overflows that are none and, worse, can
-        overwrite a frame that nobody has read, without its number showing it.
-        """
-        if not self._mmc.isPyDevice(label):
-            return
-        frame_bytes = self._mmc.getImageBufferSize()
-        size_bytes = max(2, (self._buffer_mb << 20) // frame_bytes) * frame_bytes
-        if self._fitted_bytes != size_bytes:
-            self._mmc.setCircularBufferMemoryFootprint(size_bytes / (1 << 20))
-            self._fitted_bytes = size_bytes
-
-    def _next_frame(
-        self, label: str, index: int, count: int, exposure_ms: float, cancelled: threading.Event
-    ) -> Frame:
-        deadline = time.monotonic() + 2 * exposure_ms / 1000 + _FRAME_GRACE_S
-        while True:
-            # Looked at for each frame: a fast camera may always have the next one waiting.
-            if cancelled.is_set() or self._latches:
-                raise StoppedError(f"{label} was stopped after {index} of {count} frames")
-            if self._mmc.getRemainingImageCount():
-                break
-            running = self._mmc.isSequenceRunning(label)
-            # A frame may have come between the first question and the second.
-            if not running and not self._mmc.getRemainingImageCount():
-                raise AcquisitionError(self._why_short(label, index, count))
-            if time.monotonic() > deadline:
-                raise AcquisitionError(
-                    f"{label} delivered {index} of {count} frames, then none for "
-                    f"{2 * exposure_ms / 1000 + _FRAME_GRACE_S:g} s. Check its trigger and cable."
-                )
-            cancelled.wait(_FRAME_POLL_S)
-        pixels, tags = self._mmc.popNextImageAndMD()
-        _check_number(label, int(tags.get("ImageNumber", index)), index)
-        return Frame(pixels, float(tags.get("ElapsedTime-ms", "nan")) / 1000, tags)
-
-    def _why_short(self, label: str, index: int, count: int) -> str:
-        if self._mmc.isBufferOverflowed():
-            return (
-                f"the image buffer overflowed: {index} of {count} frames of {label} were taken. "
-                "Raise buffer_mb in the instrument file, or the exposure time."
-            )
-        return (
-            f"{label} ended its sequence after {index} of {count} frames. "
-            "Its own log has the reason; acquire again."
+        return self._sequences.frames(
+            label, count, exposure_ms=exposure_ms, cancelled=cancelled, counter=counter
         )
 
     @contextmanager
@@ -548,49 +376,10 @@ class Core:
         if not self._worker.close():
             LOGGER.error("a call to the hardware does not return; leaving it to the system")
             return
-        self._unload()
-
-    def _unload(self) -> None:
-        # MMCore's C++ callback thread, alive at interpreter exit, aborts the process: take it
-        # away through the base class (pymmcore-plus forbids the method) before unloading.
-        super(CMMCorePlus, self._mmc).registerCallback(None)  # type: ignore[misc]
-        self._put_out_the_light()
-        self._end_sequences()
-        self._mmc.unloadAllDevices()
-
-    def _end_sequences(self) -> None:
-        # MMCore refuses to unload a camera that still takes a sequence.
-        for label in self.labels:
-            if self.kind(label) == "Camera":
-                self._end_sequence(label)
+        loading.unload(self._mmc)
 
     def _translated(self, label: str, call: Callable[[UniMMCore], T]) -> T:
-        try:
-            return call(self._mmc)
-        except DeviceError:
-            raise
-        except Exception as error:  # an adapter may raise anything
-            raise CoreError(f"{label}: {error}") from error
-
-
-def _own_number(label: str, frame: Frame, counter: str) -> int:
-    try:
-        return int(frame.tags[counter])
-    except (KeyError, ValueError):
-        raise AcquisitionError(
-            f"{label} does not count its frames in the tag {counter!r}; they have: "
-            f"{', '.join(sorted(frame.tags))}. Correct frame_counter in the instrument file."
-        ) from None
-
-
-def _check_number(label: str, number: int, due: int) -> None:
-    if number == due:
-        return
-    what = f"{number - due} lost" if number > due else "one came again, or out of order"
-    raise AcquisitionError(
-        f"{label} delivered frame {number} where frame {due} was due: {what}. "
-        "Check its cable and driver, and acquire it again."
-    )
+        return translated(self._mmc, label, call)
 
 
 def _match(label: str, axis: str, *, asked_um: float, found_um: float, tolerance_um: float) -> None:
@@ -599,29 +388,4 @@ def _match(label: str, axis: str, *, asked_um: float, found_um: float, tolerance
         raise CoreError(
             f"{label} came to rest at {axis} {found_um:g} µm, asked for {asked_um:g} µm "
             f"(tolerance {tolerance_um:g} µm). Look for an obstacle or an end switch."
-        )
-
-
-def _silence_library_logging() -> None:
-    # On import pymmcore-plus sets the root logger to DEBUG and opens a log of its own.
-    logger = logging.getLogger("pymmcore-plus")
-    for handler in tuple(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
-
-
-def _check_versions(adapters: Path | None) -> None:
-    if importlib.util.find_spec("pymmcore_nano"):
-        raise InstrumentError(
-            "pymmcore-nano is installed and would silently replace pymmcore, with which gently "
-            "is tested. Run: pip uninstall pymmcore-nano"
-        )
-    if adapters is not None:
-        return  # a Micro-Manager installation states its interface only when an adapter is loaded
-    needs = importlib.metadata.version("pymmcore").split(".")[3]
-    has = importlib.metadata.version("mm-test-adapters").split(".")[0]
-    if needs != has:
-        raise InstrumentError(
-            f"pymmcore speaks device interface {needs}, mm-test-adapters {has}. "
-            f'Run: pip install "mm-test-adapters=={needs}.*"'
         )

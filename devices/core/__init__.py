@@ -1,0 +1,30 @@
+"""The one owner of MMCore, and the only importer of pymmcore-plus.
+
+Everything that the rest of gently does with Micro-Manager goes through `Core`.
+"""
+
+from devices.core.core import Core
+from devices.core.python import (
+    FocusDirection,
+    PythonCamera,
+    PythonHub,
+    PythonPeripheral,
+    PythonShutter,
+    PythonStage,
+    PythonXYStage,
+    python_property,
+)
+from devices.core.sequence import Frame
+
+__all__ = [
+    "Core",
+    "FocusDirection",
+    "Frame",
+    "PythonCamera",
+    "PythonHub",
+    "PythonPeripheral",
+    "PythonShutter",
+    "PythonStage",
+    "PythonXYStage",
+    "python_property",
+]

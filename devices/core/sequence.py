@@ -1,0 +1,166 @@
+"""Frames: hardware sequences of a camera, of which every frame is seen to come, in order.
+
+MMCore does not say when it has lost a frame. So frames are counted, and its buffer is
+looked at.
+"""
+
+import threading
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+from pymmcore_plus.experimental.unicore import UniMMCore
+
+from devices.core.calls import translated
+from devices.core.loading import end_sequence
+from devices.core.stops import Stops
+from devices.errors import AcquisitionError, StoppedError
+
+__all__ = ["Frame", "Sequences"]
+
+_FRAME_POLL_S = 0.0005
+_FRAME_GRACE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image as the camera delivered it.
+
+    Parameters
+    ----------
+    pixels
+        (y, x), a copy that belongs to the receiver.
+    elapsed_s
+        Seconds since the sequence was started, as stamped by the core.
+    tags
+        Whatever else the camera said of it.
+    """
+
+    pixels: NDArray[Any]
+    elapsed_s: float
+    tags: Mapping[str, Any]
+
+
+class Sequences:
+    """The one image buffer of MMCore, and the sequences that go through it.
+
+    Parameters
+    ----------
+    mmc
+        With the cameras.
+    buffer_mb
+        The buffer's size in MiB.
+    stops
+        What ends a sequence, and lets none begin.
+    """
+
+    def __init__(self, mmc: UniMMCore, buffer_mb: int, stops: Stops) -> None:
+        self._mmc = mmc
+        self._buffer_mb = buffer_mb
+        self._stops = stops
+        self._fitted_bytes = 0
+
+    def buffer_frames(self, label: str) -> int:
+        """Make the image buffer ready, and return how many frames of a camera it holds."""
+        self._mmc.setCameraDevice(label)
+        self._fit_buffer(label)
+        self._mmc.initializeCircularBuffer()
+        return int(self._mmc.getBufferTotalCapacity())
+
+    def frames(
+        self,
+        label: str,
+        count: int,
+        *,
+        exposure_ms: float,
+        cancelled: threading.Event,
+        counter: str | None = None,
+    ) -> Generator[Frame]:
+        """Run one hardware sequence and yield each frame as it arrives; see `Core.frames`."""
+        if cancelled.is_set() or self._stops.is_latched:
+            raise StoppedError(f"{label} was not started: a stop was asked for")
+        self._fit_buffer(label)
+        sequence = (label, count, 0, True)  # no interval; end the sequence on overflow
+        translated(self._mmc, label, lambda mmc: mmc.startSequenceAcquisition(*sequence))
+        try:
+            first: int | None = None
+            for index in range(count):
+                frame = self._next_frame(label, index, count, exposure_ms, cancelled)
+                if counter is not None:
+                    number = _own_number(label, frame, counter)
+                    first = number if first is None else first
+                    _check_number(label, number - first, index)
+                yield frame
+        finally:
+            end_sequence(self._mmc, label)
+
+    def _fit_buffer(self, label: str) -> None:
+        """Give a Python camera a buffer of a whole number of frames.
+
+        With another size UniMMCore's ring reports overflows that are none and, worse, can
+        overwrite a frame that nobody has read, without its number showing it.
+        """
+        if not self._mmc.isPyDevice(label):
+            return
+        frame_bytes = self._mmc.getImageBufferSize()
+        size_bytes = max(2, (self._buffer_mb << 20) // frame_bytes) * frame_bytes
+        if self._fitted_bytes != size_bytes:
+            self._mmc.setCircularBufferMemoryFootprint(size_bytes / (1 << 20))
+            self._fitted_bytes = size_bytes
+
+    def _next_frame(
+        self, label: str, index: int, count: int, exposure_ms: float, cancelled: threading.Event
+    ) -> Frame:
+        deadline = time.monotonic() + 2 * exposure_ms / 1000 + _FRAME_GRACE_S
+        while True:
+            # Looked at for each frame: a fast camera may always have the next one waiting.
+            if cancelled.is_set() or self._stops.is_latched:
+                raise StoppedError(f"{label} was stopped after {index} of {count} frames")
+            if self._mmc.getRemainingImageCount():
+                break
+            running = self._mmc.isSequenceRunning(label)
+            # A frame may have come between the first question and the second.
+            if not running and not self._mmc.getRemainingImageCount():
+                raise AcquisitionError(self._why_short(label, index, count))
+            if time.monotonic() > deadline:
+                raise AcquisitionError(
+                    f"{label} delivered {index} of {count} frames, then none for "
+                    f"{2 * exposure_ms / 1000 + _FRAME_GRACE_S:g} s. Check its trigger and cable."
+                )
+            cancelled.wait(_FRAME_POLL_S)
+        pixels, tags = self._mmc.popNextImageAndMD()
+        _check_number(label, int(tags.get("ImageNumber", index)), index)
+        return Frame(pixels, float(tags.get("ElapsedTime-ms", "nan")) / 1000, tags)
+
+    def _why_short(self, label: str, index: int, count: int) -> str:
+        if self._mmc.isBufferOverflowed():
+            return (
+                f"the image buffer overflowed: {index} of {count} frames of {label} were taken. "
+                "Raise buffer_mb in the instrument file, or the exposure time."
+            )
+        return (
+            f"{label} ended its sequence after {index} of {count} frames. "
+            "Its own log has the reason; acquire again."
+        )
+
+
+def _own_number(label: str, frame: Frame, counter: str) -> int:
+    try:
+        return int(frame.tags[counter])
+    except (KeyError, ValueError):
+        raise AcquisitionError(
+            f"{label} does not count its frames in the tag {counter!r}; they have: "
+            f"{', '.join(sorted(frame.tags))}. Correct frame_counter in the instrument file."
+        ) from None
+
+
+def _check_number(label: str, number: int, due: int) -> None:
+    if number == due:
+        return
+    what = f"{number - due} lost" if number > due else "one came again, or out of order"
+    raise AcquisitionError(
+        f"{label} delivered frame {number} where frame {due} was due: {what}. "
+        "Check its cable and driver, and acquire it again."
+    )
