@@ -11,12 +11,18 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from gently.api.auditing import Note
-from gently.api.messages import Json, RequestRefusedError, parse, read_parameters
+from gently.api.messages import (
+    PATIENCE_S,
+    Json,
+    RequestRefusedError,
+    parse,
+    read_parameters,
+)
 from gently.api.models import LockKey, Nothing
 from gently.core.access import HEADER, Principal, Scope, ScopeError
 from gently.core.device_layer import DeviceLayer
@@ -29,6 +35,9 @@ __all__ = ["ApiRoute", "ApiSocket", "Call", "Given", "lease_number", "starlette_
 B = TypeVar("B", bound=BaseModel)
 Given = dict[str, Any]
 """What came with a request, before it is validated; or an answer, before it is encoded."""
+
+_FORGIVING_S = 1.0
+"""How long what cannot be refused waits for its body."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,7 @@ class ApiRoute:
         """The statuses that it may be answered with, besides 200."""
         found = {401, 403, *self.errors}
         if not self.forgives:
-            found |= {400, 413}
+            found |= {400, 408, 413}
         if self.body.model_fields and not (self.dialect or self.forgives):
             found.add(422)
         if self.commands or HEADER in self.headers:  # the lease may be another's, or no number
@@ -235,8 +244,9 @@ def lease_number(request: Request) -> int | None:
 async def _given(route: ApiRoute, request: Request) -> Given:
     """Return what came in the path, the body and the query; the former win."""
     try:
-        given = await read_parameters(request, is_form=route.is_form)
-    except GentlyError:
+        patience_s = _FORGIVING_S if route.forgives else PATIENCE_S
+        given = await read_parameters(request, patience_s, is_form=route.is_form)
+    except (GentlyError, ClientDisconnect):
         if not route.forgives:
             raise
         given = {}
