@@ -2,19 +2,21 @@
 
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from ophyd import Device
 from ophyd.status import DeviceStatus, WaitTimeoutError
 
 from devices.core import Core
 from devices.errors import CoreTimeoutError, DeviceError
+from devices.model import DeviceModel, Models
 
 __all__ = ["ActionStatus", "HardwareDevice", "Reading"]
 
+T = TypeVar("T")
 _ANSWER_S = 5.0
 
 Reading = dict[str, Any]
@@ -87,9 +89,7 @@ class HardwareDevice(Device):  # type: ignore[misc]
         CoreTimeoutError, CoreError
             If the hardware does not answer.
         """
-        values = self._read_hardware()
-        now = time.time()
-        self._last = {key: {"value": value, "timestamp": now} for key, value in values.items()}
+        self._remember(self._read_hardware())
         return self._last
 
     def last_reading(self) -> dict[str, Reading]:
@@ -108,6 +108,15 @@ class HardwareDevice(Device):  # type: ignore[misc]
             key: {**reading, "units": keys[key].get("units", "")}
             for key, reading in self._last.items()
         }
+
+    def model(self, models: Models) -> DeviceModel:  # noqa: ARG002 - for those made of others
+        """Return the device as it was read last, to be modelled further."""
+        return DeviceModel(self)
+
+    @property
+    def pace_source(self) -> str:
+        """Where the times of its model come from; empty if it takes none."""
+        return ""
 
     def check_safe(self) -> None:
         """Raise `DeviceError` if the hardware is not in its safe state after a `stop`."""
@@ -129,11 +138,15 @@ class HardwareDevice(Device):  # type: ignore[misc]
         Blocks only if the adapter itself is stuck.
         """
 
-    def _status(self, future: "Future[Any]") -> ActionStatus:
-        """Return a status that ends with `future`."""
+    def _remember(self, values: Mapping[str, Any]) -> None:
+        now = time.time()
+        self._last = {key: {"value": value, "timestamp": now} for key, value in values.items()}
+
+    def _status(self, future: "Future[T]", then: Callable[[T], None]) -> ActionStatus:
+        """Return a status that ends with `future`, after `then` has seen what came of it."""
         status = ActionStatus(self)
 
-        def end(done: "Future[Any]") -> None:
+        def end(done: "Future[T]") -> None:
             error = done.exception()
             if isinstance(error, CoreTimeoutError):
                 with suppress(DeviceError):  # the timeout is what is told
@@ -141,6 +154,7 @@ class HardwareDevice(Device):  # type: ignore[misc]
             if error:
                 status.set_exception(error)
             else:
+                then(done.result())
                 status.set_finished()
 
         future.add_done_callback(end)

@@ -23,6 +23,7 @@ from storage.errors import (
 )
 from storage.index import TRASH, VOLUMES, Entry, Index, NotFilledError, StoreStats
 from storage.inventory import BrokenFile, Progress, Refreshed
+from storage.pump import DEPTH
 from storage.stored import Stored
 from storage.trash import Trash, TrashNote
 from storage.values import VolumeRecord, VolumeSpec
@@ -98,6 +99,10 @@ class VolumeStore:
     def free_bytes(self) -> int:
         """Return how many bytes the disk below the volumes has left for this user."""
         return shutil.disk_usage(self.volumes).free
+
+    def memory_bytes(self, frame_bytes: int) -> int:
+        """Return how much memory a writer takes for frames of this size on their way."""
+        return DEPTH * frame_bytes
 
     def sweep(self) -> Sequence[Path]:
         """Remove what dead writers left, and return it.

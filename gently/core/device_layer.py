@@ -32,8 +32,9 @@ from gently.core.console import Console
 from gently.core.errors import DeviceNotFoundError, FieldError, PlanRefusedError
 from gently.core.events import EventLog
 from gently.core.items import QUEUE_STOP, Item
+from gently.core.lifecycle import ItemState
 from gently.core.lock import ControlLock
-from gently.core.preflight import preflight
+from gently.core.preflight import QUICK, Preflight, PreflightReport
 from gently.core.queue import PlanQueue
 from gently.core.queue_store import QueueStore
 from gently.core.runner import Runner
@@ -100,6 +101,8 @@ class DeviceLayer:
             self.catalogue = Catalogue(ALL_PLANS, self.instrument.devices)
             queue_store = QueueStore(root / "queue.sqlite")
             undo.callback(queue_store.close)
+            self._preflight = Preflight(self.store)
+            self._expected: dict[str, PreflightReport] = {}
             self.queue = PlanQueue(
                 self._announce,
                 queue_store,
@@ -135,18 +138,45 @@ class DeviceLayer:
 
     # ------------------------------------------------------------------ for the HTTP edge
 
+    def preflight(self, item: Item) -> PreflightReport:
+        """Say what an item would do, and what speaks against it; never asks the hardware."""
+        try:
+            return self._preflight.check(self._bound(item))
+        except PlanRefusedError as error:
+            return PreflightReport.refused(item.name, error.errors, self.store.free_bytes())
+
     def prepare(self, item: Item) -> BoundPlan:
-        """Validate an item and preflight it; raises `PlanRefusedError`."""
-        if errors := tuple(self._meta_errors(item)):
-            raise PlanRefusedError(item.name, errors)
-        plan = self.catalogue.bind(item.name, item.args, item.kwargs)
-        preflight(plan, self.store)
+        """Validate an item that is about to run, and preflight it from where everything is.
+
+        Reads stages whose motion was not seen to arrive, and so blocks for a round trip to
+        the controller.
+
+        Raises
+        ------
+        PlanRefusedError
+            With all that speaks against it.
+        DeviceError
+            If a stage does not say where it is.
+        """
+        plan = self._bound(item)
+        self.instrument.find_stages()
+        report = self._preflight.check(plan)
+        report.raise_refusals()
+        self._expected[item.item_uid] = report
         return plan
 
+    def _bound(self, item: Item) -> BoundPlan:
+        if errors := tuple(self._meta_errors(item)):
+            raise PlanRefusedError(item.name, errors)
+        return self.catalogue.bind(item.name, item.args, item.kwargs)
+
     def check(self, item: Item) -> None:
-        """Raise `PlanRefusedError` unless an item can be queued."""
+        """Raise `PlanRefusedError` unless an item can be queued.
+
+        Follows the plan for a moment only: before it runs it is followed to its end.
+        """
         if item.item_type == "plan":
-            self.prepare(item)
+            self._preflight.check(self._bound(item), QUICK).raise_refusals()
         elif item.name != QUEUE_STOP:
             problem = f"the only instruction is {QUEUE_STOP!r}"
             raise PlanRefusedError(item.name, (FieldError("name", problem),))
@@ -166,7 +196,7 @@ class DeviceLayer:
         if item.item_type != "plan":
             problem = "only plans can be executed; an instruction is for the queue"
             raise PlanRefusedError(item.name, (FieldError("item_type", problem),))
-        self.prepare(item)
+        self.check(item)
         return self.queue.execute(item)
 
     def stop(self, reason: str) -> StopReport:
@@ -215,6 +245,15 @@ class DeviceLayer:
         self.events.publish(
             kind, item_uid=item.item_uid, state=str(item.state), item=item.message()
         )
+        self._compare(item)
+
+    def _compare(self, item: Item) -> None:
+        """Learn from an item that has run through how long it took."""
+        if item.state in (ItemState.QUEUED, ItemState.RUNNING):
+            return
+        expected = self._expected.pop(item.item_uid, None)  # what was paused has no time of its own
+        if expected and item.state is ItemState.COMPLETED and item.result and item.time_start:
+            self._preflight.learn(expected, item.result.time_stop - item.time_start)
 
     def _session_of(self, item: Item | None) -> str:
         return str(item.meta.get("session_id") or self.session_id) if item else self.session_id
