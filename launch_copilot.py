@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from gently.agent.journal import Journal, new_session_id, now, user
 from gently.agent.run_once import Exit, OneCommand
-from gently.client import ClientError, DeviceLayerClient
+from gently.client import DeviceLayerClient
 from gently.core.data_store import DataStore, DataStoreError, Record, Trace
 from gently.settings import CopilotSettings, DeviceLayerSettings, SettingsError
+from gently.wire import ClientError
 
 if TYPE_CHECKING:
     from gently.agent.image_manager import ImageManager

@@ -5,21 +5,31 @@ to {storage}/volumes/{uid}.tif. Settings come from gently.yml (or the file that
 GENTLY_SETTINGS names), then GENTLY_CONFIG, GENTLY_STORAGE, GENTLY_HOST and GENTLY_PORT in the
 environment, then these arguments. Ends with 0 on Ctrl+C or a signal, with 1 and the reason if it
 cannot start.
+
+With --stop it starts nothing, and stops the microscope of the device layer that runs: every
+motion, the light, the plan. It prints what was read back from each device and ends with 0 only if
+all are at rest, with 1 if one is not, and with 3 if no device layer answers.
 """
 
 import argparse
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gently.settings import DeviceLayerSettings, SettingsError
 
+if TYPE_CHECKING:
+    from gently.core.device_layer import DeviceLayer
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until SIGINT, SIGTERM or Ctrl+Break; return the exit code."""
+    """Run until SIGINT, SIGTERM or Ctrl+Break, or stop the one that runs; return the exit code."""
     given = vars(_parser().parse_args(arguments))
+    if given.pop("stop"):
+        return _stop(given)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("numcodecs").setLevel(logging.INFO)  # it tells of each codec it has
     _on_end_signals(signal.default_int_handler)
@@ -42,6 +52,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _stop(given: Mapping[str, Any]) -> int:
+    from gently.emergency import emergency_stop  # noqa: PLC0415
+
+    try:
+        settings = DeviceLayerSettings(**given)
+        host, port = settings.host, settings.port
+    except SettingsError as error:
+        # What the settings lack must not keep the microscope moving.
+        host, port = (
+            given[name] or DeviceLayerSettings.model_fields[name].default
+            for name in ("host", "port")
+        )
+        print(f"start_device_layer: {error}; trying {host}:{port}", file=sys.stderr)  # noqa: T201
+    return emergency_stop(f"http://{host}:{port}")
+
+
 def _serve(settings: DeviceLayerSettings) -> None:
     from gently.api import ApiServer, bind, create_app  # noqa: PLC0415
     from gently.core.device_layer import DeviceLayer  # noqa: PLC0415
@@ -61,7 +87,7 @@ def _on_end_signals(handler: object) -> None:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
 
-def _banner(layer: "DeviceLayer") -> str:  # type: ignore[name-defined]  # noqa: F821
+def _banner(layer: "DeviceLayer") -> str:
     rows = [(line.name, line.label, line.state) for line in layer.instrument.report]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     devices = "\n".join(
@@ -72,9 +98,11 @@ def _banner(layer: "DeviceLayer") -> str:  # type: ignore[name-defined]  # noqa:
         for name, why in layer.catalogue.unavailable.items()
     )
     url = f"http://{layer.settings.host}:{layer.settings.port}"
-    copilot = f"{_shown(Path(sys.executable))} launch_copilot.py"
+    python = _shown(Path(sys.executable))
+    copilot, stop = f"{python} launch_copilot.py", f"{python} start_device_layer.py --stop"
     if url != "http://127.0.0.1:60610":
         copilot += f" --url {url}"
+        stop += f" --host {layer.settings.host} --port {layer.settings.port}"
     return f"""
 gently {layer.version}: {layer.instrument.file.description or layer.instrument.name}
 {devices}{unavailable}
@@ -85,6 +113,8 @@ gently {layer.version}: {layer.instrument.file.description or layer.instrument.n
 Next, in a second terminal:
   {copilot} --run "acquire_volume num_slices=50 exposure_ms=5"
   {copilot}        (a terminal and the viewer at http://127.0.0.1:8080)
+Stop everything that moves, from any terminal:
+  {stop}
 Ctrl+C here ends the device layer: stages stopped, light off.
 """
 
@@ -117,6 +147,17 @@ def _parser() -> argparse.ArgumentParser:
         "--queue-after-restart",
         choices=("wait", "continue"),
         help="what a queue that ran when the device layer died does then (default: wait)",
+    )
+    parser.add_argument(
+        "--quota-per-client",
+        metavar="N",
+        type=int,
+        help="how many unfinished items one client may have (default: 2000)",
+    )
+    parser.add_argument(
+        "--stop",
+        action="store_true",
+        help="stop the microscope of the device layer that runs there, and start none",
     )
     return parser
 

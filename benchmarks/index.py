@@ -91,7 +91,8 @@ def _record(root: Path, number: int) -> VolumeRecord:
         instrument="twin",
         camera="HamCam1",
         positions_um={"xy_stage.x": 12.5, "xy_stage.y": -3.25, "focus": 40.0},
-        metadata={"embryo": f"embryo-{number % _EMBRYOS}", "tags": ["good"] * (number % 2)},
+        embryo=f"embryo-{number % _EMBRYOS}",
+        tags=("good",) * (number % 2),
     )
     return VolumeRecord(
         spec=spec,

@@ -155,7 +155,9 @@ def _raw(path: Path, slices: int) -> float:
 def _acquire(client: DeviceLayerClient, folder: Path, slices: int, exposure_ms: float) -> float:
     """Return the time from the submission to the end of the item, by the one clock of both."""
     began = time.time()
-    item = client.execute("acquire_volume", num_slices=slices, exposure_ms=exposure_ms, step_um=0)
+    item = client.execute(
+        client.plans().acquire_volume(num_slices=slices, exposure_ms=exposure_ms, step_um=0)
+    )
     ended = client.wait(item.item_uid)
     if ended.result is None or ended.result.time_stop is None or ended.state != "completed":
         raise SystemExit(f"the volume was not taken: {ended}")

@@ -16,6 +16,7 @@ from devices.errors import (
 )
 from devices.frames import (
     AcquiredVolume,
+    Compression,
     FileFormat,
     FrameSink,
     OnShort,
@@ -36,6 +37,7 @@ __all__ = [
     "AcquiredVolume",
     "AcquisitionError",
     "Camera",
+    "Compression",
     "CoreError",
     "CoreTimeoutError",
     "DeviceError",

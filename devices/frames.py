@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "AcquiredVolume",
+    "Compression",
     "FileFormat",
     "FrameSink",
     "OnShort",
@@ -20,6 +21,9 @@ __all__ = [
 
 FileFormat = Literal["ome-tiff", "ome-zarr"]
 """How a volume is kept: one file, or a folder."""
+
+Compression = Literal["none", "blosc-lz4", "blosc-zstd"]
+"""How a volume's pixels are packed; only a folder can hold packed ones."""
 
 OnShort = Literal["discard", "keep"]
 """What becomes of a volume of which the camera did not deliver all: it never is complete."""
@@ -44,7 +48,7 @@ class VolumeRequest:
         Whether what came of a volume that fell short is kept, as incomplete.
     run_uid
         Of the Bluesky run it belongs to.
-    file_format
+    file_format, compression
         How the volume is to be kept.
     """
 
@@ -55,6 +59,7 @@ class VolumeRequest:
     on_short: OnShort = "discard"
     run_uid: str = ""
     file_format: FileFormat = "ome-tiff"
+    compression: Compression = "none"
 
     @property
     def is_sweep(self) -> bool:
@@ -106,7 +111,7 @@ class PlannedVolume:
         The camera's name.
     run_uid
         Of the Bluesky run.
-    file_format
+    file_format, compression
         How it is to be kept.
     """
 
@@ -123,6 +128,7 @@ class PlannedVolume:
     camera: str
     run_uid: str
     file_format: FileFormat
+    compression: Compression
 
 
 class AcquiredVolume(Protocol):

@@ -115,6 +115,12 @@ class LightSheet(HardwareDevice):
                 f"{self.name} steps by a finite number of µm, not {request.step_um!r}",
                 field="step_um",
             )
+        if request.compression != "none" and request.file_format != "ome-zarr":
+            raise LimitError(
+                f"{request.file_format} is not compressed; ask for ome-zarr with "
+                f"{request.compression}, or for no compression",
+                field="compression",
+            )
         self.camera.check_value(request.exposure_ms)
         if drive_um is None:
             drive_um = self.slice_drive.last_reading()[self.slice_drive.name]["value"]
@@ -323,6 +329,7 @@ class LightSheet(HardwareDevice):
             camera=self.camera.name,
             run_uid=request.run_uid,
             file_format=request.file_format,
+            compression=request.compression,
         )
         return planned, positions_um
 

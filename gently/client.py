@@ -1,87 +1,344 @@
-"""The device layer over HTTP: all that remote code may use of it.
+"""The device layer over HTTP: all that remote code may use of it, blocking or awaited.
 
-`DeviceLayerClient` speaks the Bluesky HTTP dialect and our own routes beside it. Every
-call is bounded in time, every answer is a frozen value of `gently.wire`, and
-everything that can go wrong is a `ClientError` whose text names cause and remedy.
+Each call is described once, in `_Calls`; `DeviceLayerClient` blocks, `AsyncDeviceLayerClient`
+returns the same value to whoever awaits it. Every call is bounded in time, every answer is
+a frozen value of `gently.wire`, and everything that can go wrong is a `ClientError` whose
+text names cause and remedy.
 """
 
-import time
-from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
-from typing import Any, Final, Self
+import uuid
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial, wraps
+from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, overload
 from urllib.parse import quote
-
-from pydantic import JsonValue
 
 from gently.wire import (
     DEFAULT_URL,
+    AsyncEventStream,
+    AsyncTransport,
     ClientError,
     Device,
-    DeviceLayerFault,
-    DeviceLayerUnreachable,
     DeviceReading,
-    Event,
     EventStream,
-    FieldError,
+    Flow,
+    Following,
     HistoryItem,
     Item,
     ItemState,
+    NotCompleted,
     Plan,
+    PlanCall,
+    Plans,
     Progress,
     Queue,
-    Reading,
-    Refused,
-    Reply,
+    Request,
     Result,
     ServerSettings,
     Status,
-    StoppedDevice,
     StopReport,
     Transport,
     Volume,
+    command,
+    get,
+    granted,
     read,
+    surely,
+    watch,
 )
 
-__all__ = [
-    "DEFAULT_URL",
-    "ClientError",
-    "Device",
-    "DeviceLayerClient",
-    "DeviceLayerFault",
-    "DeviceLayerUnreachable",
-    "DeviceReading",
-    "Event",
-    "EventStream",
-    "FieldError",
-    "HistoryItem",
-    "Item",
-    "ItemState",
-    "Plan",
-    "Progress",
-    "Queue",
-    "Reading",
-    "Refused",
-    "Reply",
-    "Result",
-    "ServerSettings",
-    "Status",
-    "StopReport",
-    "StoppedDevice",
-    "Volume",
-]
+__all__ = ["AsyncDeviceLayerClient", "DeviceLayerClient"]
 
-FIRST_POLL_S: Final = 0.01
-LAST_POLL_S: Final = 0.25
 STOP_S: Final = 15.0
 """Longer than a stop takes with devices that hang, which is when its report matters most."""
+DAY_S: Final = 86_400.0
+PATIENCE_S: Final = 10.0
+"""How long a device layer may take to come back; a restart takes a few seconds."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-class DeviceLayerClient:
-    """One device layer, as seen through its HTTP interface.
+class _Call(Generic[P, T]):
+    """A method described by its flow: one client blocks until it is done, the other awaits."""
 
-    Every method may raise `DeviceLayerUnreachable`, `DeviceLayerFault` or `Refused`.
-    A client may be used from several threads. It is a context manager; close its event
-    streams before it.
+    def __init__(self, flow: Callable[Concatenate[Any, P], Flow[T]]) -> None:
+        self._flow = flow
+        self.__doc__, self.__wrapped__ = flow.__doc__, flow
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, client: "DeviceLayerClient", owner: type) -> Callable[P, T]: ...
+    @overload
+    def __get__(
+        self, client: "AsyncDeviceLayerClient", owner: type
+    ) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, client: Any, owner: type) -> Any:
+        if client is None:
+            return self
+        return _bound(self._flow.__get__(client), client._transport.carry_out)
+
+
+class _Events(Generic[P]):
+    """A method described by what is followed: one client iterates, the other asynchronously."""
+
+    def __init__(self, following: Callable[Concatenate[Any, P], Following]) -> None:
+        self._following = following
+        self.__doc__, self.__wrapped__ = following.__doc__, following
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, client: "DeviceLayerClient", owner: type) -> Callable[P, EventStream]: ...
+    @overload
+    def __get__(
+        self, client: "AsyncDeviceLayerClient", owner: type
+    ) -> Callable[P, AsyncEventStream]: ...
+    def __get__(self, client: Any, owner: type) -> Any:
+        if client is None:
+            return self
+        return _bound(self._following.__get__(client), partial(client._stream, client._transport))
+
+
+def _bound(described: Callable[..., Any], done: Callable[[Any], Any]) -> Callable[..., Any]:
+    @wraps(described)
+    def method(*args: Any, **kwargs: Any) -> Any:
+        return done(described(*args, **kwargs))
+
+    return method
+
+
+class _Calls:
+    """What can be asked of a device layer; each as the steps that it takes."""
+
+    # What there is
+
+    @_Call
+    def status(self) -> Flow[Status]:
+        """Return what the plan manager and the RunEngine are doing."""
+        return read(Status, (yield from get("status")))
+
+    @_Call
+    def settings(self) -> Flow[ServerSettings]:
+        """Return where the device layer writes, and which instrument it drives."""
+        return read(ServerSettings, (yield from get("settings")))
+
+    @_Call
+    def plans(self) -> Flow[Plans]:
+        """Return the plan catalogue: `plans.snap(exposure_ms=5)` is a plan ready to be run."""
+        answer = yield from get("plans/allowed")
+        return Plans(read(dict[str, Plan], answer.get("plans_allowed")))
+
+    @_Call
+    def devices(self) -> Flow[dict[str, Device]]:
+        """Return the instrument's devices by name."""
+        answer = yield from get("devices/allowed")
+        found = read(dict[str, dict[str, Any]], answer.get("devices_allowed"))
+        return {name: read(Device, {"name": name, **entry}) for name, entry in found.items()}
+
+    @_Call
+    def read_device(self, name: str) -> Flow[DeviceReading]:
+        """Return what a device reads back now, with units and age; nothing moves."""
+        return read(DeviceReading, (yield from get(f"devices/{quote(name, safe='')}/read")))
+
+    @_Call
+    def volumes(self, limit: int | None = None) -> Flow[list[Volume]]:
+        """Return the published volumes, newest first."""
+        return read(list[Volume], (yield from get("volumes", limit=limit)).get("volumes"))
+
+    @_Call
+    def volume(self, uid: str) -> Flow[Volume]:
+        """Return all that is known of one published volume, except its pixels."""
+        return read(Volume, (yield from get(f"volumes/{quote(uid, safe='')}")))
+
+    # Plans
+
+    @_Call
+    def run(
+        self,
+        plan: PlanCall,
+        on_progress: Callable[[Progress], None] | None = None,
+        *,
+        timeout_s: float = DAY_S,
+        patience_s: float = PATIENCE_S,
+    ) -> Flow[Result]:
+        """Run a plan now, wait for its end and return what it returned.
+
+        Interrupted or out of time, it leaves the plan running; parameters as for `wait`.
+
+        Raises
+        ------
+        NotCompleted
+            If it failed or was ended early.
+        """
+        item = yield from _submit("queue/item/execute", plan, patience_s)
+        state = yield from watch(
+            _item_path(item.item_uid), on_progress, timeout_s=timeout_s, patience_s=patience_s
+        )
+        if state.state != "completed" or state.result is None:
+            raise NotCompleted(state)
+        return state.result
+
+    @_Call
+    def execute(self, plan: PlanCall, *, patience_s: float = PATIENCE_S) -> Flow[Item]:
+        """Run a plan now; returns as soon as it is accepted, with its `item_uid`.
+
+        Each submission has a key of its own, so that asking again for an answer that got
+        lost cannot run the plan twice.
+
+        Parameters
+        ----------
+        plan : PlanCall
+            The plan with its arguments.
+        patience_s : float
+            How long to ask again when the answer got lost on the way.
+        """
+        return (yield from _submit("queue/item/execute", plan, patience_s))
+
+    @_Call
+    def enqueue(self, plan: PlanCall, *, patience_s: float = PATIENCE_S) -> Flow[Item]:
+        """Append a plan to the queue, which `start_queue` sets going; else as `execute`."""
+        return (yield from _submit("queue/item/add", plan, patience_s))
+
+    @_Call
+    def start_queue(self) -> Flow[None]:
+        """Run the queued plans, one after the other."""
+        yield from command("queue/start")
+
+    @_Call
+    def queue(self) -> Flow[Queue]:
+        """Return the plans that wait, and the one that runs."""
+        answer = yield from get("queue/get")
+        # The dialect says "nothing runs" with an empty object.
+        return read(Queue, {**answer, "running_item": answer.get("running_item") or None})
+
+    @_Call
+    def history(self) -> Flow[list[HistoryItem]]:
+        """Return the plans that have ended, oldest first."""
+        return read(list[HistoryItem], (yield from get("history/get")).get("items"))
+
+    @_Call
+    def item(self, item_uid: str) -> Flow[ItemState]:
+        """Return where one request stands."""
+        return read(ItemState, (yield from get(_item_path(item_uid))))
+
+    @_Call
+    def wait(
+        self,
+        item_uid: str,
+        on_progress: Callable[[Progress], None] | None = None,
+        *,
+        timeout_s: float = DAY_S,
+        patience_s: float = PATIENCE_S,
+    ) -> Flow[ItemState]:
+        """Wait until a request has ended and return how.
+
+        It asks, instead of listening: a lost event cannot make it wait for ever, and neither
+        can a device layer that dies, or comes back within `patience_s`.
+
+        Parameters
+        ----------
+        item_uid : str
+            What `execute` or `enqueue` returned.
+        on_progress : callable, optional
+            Called in this thread with each `Progress` that differs from the one before.
+        timeout_s : float
+            How long the plan may take before `StillRunning`; it goes on all the same.
+        patience_s : float
+            How long the device layer may be away before `DeviceLayerUnreachable`.
+        """
+        return (
+            yield from watch(
+                _item_path(item_uid), on_progress, timeout_s=timeout_s, patience_s=patience_s
+            )
+        )
+
+    # Control
+
+    @_Call
+    def stop(self, reason: str = "", *, patience_s: float = 2.0) -> Flow[StopReport]:
+        """Stop every motion, turn the light off and end the plan.
+
+        A device that did not stop is no exception: it is named in the report, whose
+        `success` is then false.
+
+        Parameters
+        ----------
+        reason : str
+            Why, for the records.
+        patience_s : float
+            How long to ask again when the connection broke; a stop may be asked for twice.
+        """
+        request = Request(
+            method="POST",
+            path="stop",
+            body={"reason": reason} if reason else {},
+            timeout_s=STOP_S,
+        )
+        return read(StopReport, (yield from surely(request, patience_s)))
+
+    @_Call
+    def pause(self) -> Flow[None]:
+        """Pause the running plan at its next checkpoint."""
+        yield from command("re/pause", {"option": "deferred"})
+
+    @_Call
+    def resume(self) -> Flow[None]:
+        """Go on with the paused plan."""
+        yield from command("re/resume")
+
+    @_Call
+    def abort(self) -> Flow[None]:
+        """End the paused plan as aborted."""
+        yield from command("re/abort")
+
+    # Events
+
+    @_Events
+    def events(
+        self,
+        after: int | None = None,
+        kinds: Iterable[str] = (),
+        *,
+        on_connect: Callable[[], None] | None = None,
+        on_lost: Callable[[ClientError], None] | None = None,
+        timeout_s: float = DAY_S,
+        patience_s: float = DAY_S,
+    ) -> Following:
+        """Follow what happens in the device layer.
+
+        Parameters
+        ----------
+        after : int, optional
+            Sequence number of the last event already known: later ones are replayed, also
+            those of before a restart of this program. Without it, the stream begins now.
+        kinds : iterable of str
+            Kinds wanted; none means all.
+        on_connect, on_lost : callable, optional
+            Called by the reader each time the connection is there, or gone. The place to
+            read anew what an interruption may have hidden.
+        timeout_s : float
+            How long the next event may take before the iteration raises `QuietTooLong`;
+            iterating again goes on. Beyond 15 s, it is noticed 15 s late at most.
+        patience_s : float
+            How long the device layer may be away before the iteration raises why.
+        """
+        return Following(
+            after=after,
+            kinds=tuple(kinds),
+            on_connect=on_connect,
+            on_lost=on_lost,
+            timeout_s=timeout_s,
+            patience_s=patience_s,
+        )
+
+
+class DeviceLayerClient(_Calls):
+    """One device layer, as seen through its HTTP interface; every call blocks.
+
+    Every call may raise `DeviceLayerUnreachable`, `DeviceLayerFault` or `Refused`. A client
+    may be used from several threads. It is a context manager; close its event streams
+    before it.
 
     Parameters
     ----------
@@ -97,6 +354,8 @@ class DeviceLayerClient:
         If `url` is no http address.
     """
 
+    _stream = EventStream
+
     def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0) -> None:
         self._transport = Transport(url, timeout_s)
 
@@ -108,216 +367,51 @@ class DeviceLayerClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Close the connections; an event stream has its own `close`, to be called first."""
         self._transport.close()
 
-    # What there is
 
-    def status(self) -> Status:
-        """Return what the plan manager and the RunEngine are doing."""
-        return read(Status, self._get("status"))
+class AsyncDeviceLayerClient(_Calls):
+    """As `DeviceLayerClient`, for asyncio: the same calls with the same parameters, awaited.
 
-    def settings(self) -> ServerSettings:
-        """Return where the device layer writes, and which instrument it drives."""
-        return read(ServerSettings, self._get("settings"))
+    It belongs to the event loop in which it is first used.
+    """
 
-    def plans(self) -> dict[str, Plan]:
-        """Return the plan catalogue by name, each entry with the schema of its arguments."""
-        return read(dict[str, Plan], self._get("plans/allowed").get("plans_allowed"))
+    _stream = AsyncEventStream
 
-    def devices(self) -> dict[str, Device]:
-        """Return the instrument's devices by name."""
-        reply = read(dict[str, dict[str, Any]], self._get("devices/allowed")["devices_allowed"])
-        return {name: read(Device, {"name": name, **entry}) for name, entry in reply.items()}
+    def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0) -> None:
+        self._transport = AsyncTransport(url, timeout_s)
 
-    def read_device(self, name: str) -> DeviceReading:
-        """Return what a device reads back now, with units and age; nothing moves."""
-        return read(DeviceReading, self._get(f"devices/{quote(name, safe='')}/read"))
+    @property
+    def url(self) -> str:
+        """Address of the device layer."""
+        return self._transport.url
 
-    def volumes(self, limit: int | None = None) -> list[Volume]:
-        """Return the published volumes, newest first."""
-        query = {} if limit is None else {"limit": limit}
-        return read(list[Volume], self._get("volumes", query).get("volumes"))
+    async def __aenter__(self) -> Self:
+        return self
 
-    def volume(self, uid: str) -> Volume:
-        """Return all that is known of one published volume, except its pixels."""
-        return read(Volume, self._get(f"volumes/{quote(uid, safe='')}"))
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
-    # Plans
-
-    def execute(
-        self, name: str, meta: Mapping[str, JsonValue] | None = None, /, **kwargs: JsonValue
-    ) -> Item:
-        """Run a plan now; returns as soon as it is accepted, with its `item_uid`.
-
-        Parameters
-        ----------
-        name : str
-            The plan.
-        meta : mapping, optional
-            What its documents shall say besides, such as a `session_id`, which its files
-            carry too.
-        **kwargs
-            The plan's arguments.
-        """
-        return self._submit("queue/item/execute", name, meta, kwargs)
-
-    def enqueue(
-        self, name: str, meta: Mapping[str, JsonValue] | None = None, /, **kwargs: JsonValue
-    ) -> Item:
-        """Append a plan to the queue, which `start_queue` sets going; else as `execute`."""
-        return self._submit("queue/item/add", name, meta, kwargs)
-
-    def start_queue(self) -> None:
-        """Run the queued plans, one after the other."""
-        self._post("queue/start")
-
-    def queue(self) -> Queue:
-        """Return the plans that wait, and the one that runs."""
-        reply = self._get("queue/get")
-        # The dialect says "nothing runs" with an empty object.
-        return read(Queue, {**reply, "running_item": reply.get("running_item") or None})
-
-    def history(self) -> list[HistoryItem]:
-        """Return the plans that have ended, oldest first."""
-        return read(list[HistoryItem], self._get("history/get").get("items"))
-
-    def item(self, item_uid: str) -> ItemState:
-        """Return where one request stands."""
-        return read(ItemState, self._get(f"items/{quote(item_uid, safe='')}"))
-
-    def wait(
-        self,
-        item_uid: str,
-        on_progress: Callable[[Progress], None] | None = None,
-        *,
-        patience_s: float = 10.0,
-    ) -> ItemState:
-        """Block until a request has ended and return how.
-
-        The item is asked for at intervals of a tenth of the time waited so far, at most
-        a quarter of a second: a short plan is answered at once and a long one costs the
-        device layer four small requests a second. Neither a lost event nor a device
-        layer that comes back within `patience_s` can make this wait for ever.
-
-        Parameters
-        ----------
-        item_uid : str
-            What `execute` or `enqueue` returned.
-        on_progress : callable, optional
-            Called in this thread with each `Progress` that differs from the one before.
-        patience_s : float
-            How long the device layer may be away before `DeviceLayerUnreachable`.
-        """
-        begun = heard = time.monotonic()
-        shown: Progress | None = None
-        while True:
-            try:
-                state = self.item(item_uid)
-            except DeviceLayerUnreachable:
-                if time.monotonic() - heard > patience_s:
-                    raise
-            else:
-                heard = time.monotonic()
-                if state.finished:
-                    return state
-                if state.progress not in (None, shown) and on_progress is not None:
-                    shown = state.progress
-                    on_progress(shown)
-            waited = time.monotonic() - begun
-            time.sleep(min(max(waited / 10, FIRST_POLL_S), LAST_POLL_S))
-
-    # Control
-
-    def stop(self) -> StopReport:
-        """Stop every motion, turn the light off and end the plan.
-
-        A device that did not stop is no exception: it is named in the report, whose
-        `success` is then false.
-        """
-        return read(StopReport, self._transport.request("POST", "stop", body={}, timeout_s=STOP_S))
-
-    def pause(self) -> None:
-        """Pause the running plan at its next checkpoint."""
-        self._post("re/pause", {"option": "deferred"})
-
-    def resume(self) -> None:
-        """Go on with the paused plan."""
-        self._post("re/resume")
-
-    def abort(self) -> None:
-        """End the paused plan as aborted."""
-        self._post("re/abort")
-
-    # Events
-
-    def events(
-        self,
-        after: int | None = None,
-        kinds: Iterable[str] = (),
-        *,
-        on_connect: Callable[[], None] | None = None,
-        on_lost: Callable[[ClientError], None] | None = None,
-        patience_s: float | None = None,
-    ) -> EventStream:
-        """Follow what happens in the device layer.
-
-        Parameters
-        ----------
-        after : int, optional
-            Sequence number of the last event already known: later ones are replayed.
-            Without it, the stream begins now.
-        kinds : iterable of str
-            Kinds wanted; none means all.
-        on_connect, on_lost : callable, optional
-            Called in the reading thread each time the connection is there, or gone.
-            The place to read anew what an interruption may have hidden.
-        patience_s : float, optional
-            How long the device layer may be away before the iteration raises why;
-            without it the stream reconnects until it is closed.
-        """
-        return EventStream(
-            self._transport,
-            after=after,
-            kinds=kinds,
-            on_connect=on_connect,
-            on_lost=on_lost,
-            patience_s=patience_s,
-        )
-
-    # Transport
-
-    def _submit(
-        self,
-        path: str,
-        name: str,
-        meta: Mapping[str, JsonValue] | None,
-        kwargs: Mapping[str, JsonValue],
-    ) -> Item:
-        item = {"item_type": "plan", "name": name, "kwargs": kwargs}
-        if meta:
-            item["meta"] = meta
-        return read(Item, self._post(path, {"item": item}).get("item"))
-
-    def _get(self, path: str, query: Mapping[str, int] | None = None) -> dict[str, Any]:
-        return _granted(self._transport.request("GET", path, query=query))
-
-    def _post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        return _granted(self._transport.request("POST", path, body=body or {}))
+    async def close(self) -> None:
+        """Close the connections; an event stream has its own `close`, to be called first."""
+        await self._transport.close()
 
 
-def _granted(reply: dict[str, Any]) -> dict[str, Any]:
-    """Return the reply, unless it refuses in the Bluesky routes' way: with HTTP 200."""
-    if reply.get("success") is False:
-        errors = read(list[FieldError], reply.get("errors") or [])
-        raise Refused(str(reply.get("msg") or "no reason given"), errors)
-    return reply
+def _submit(path: str, plan: PlanCall, patience_s: float) -> Flow[Item]:
+    request = Request(
+        method="POST",
+        path=path,
+        body={"item": plan.item()},
+        headers={"Idempotency-Key": uuid.uuid4().hex},
+        commands=True,
+    )
+    return read(Item, granted((yield from surely(request, patience_s))).get("item"))
+
+
+def _item_path(item_uid: str) -> str:
+    return f"items/{quote(item_uid, safe='')}"

@@ -89,6 +89,8 @@ class DeviceLayerSettings(_Settings):
     queue_after_restart
         Whether a queue that ran when the device layer died waits for somebody to start it,
         or goes on with the next item.
+    quota_per_client
+        How many items one client may have that wait, run or are paused.
     """
 
     config: str = "twin"
@@ -96,6 +98,7 @@ class DeviceLayerSettings(_Settings):
     host: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1"
     port: Port = 60610
     queue_after_restart: Literal["wait", "continue"] = "wait"
+    quota_per_client: Annotated[int, Field(ge=1, le=100_000)] = 2_000
 
 
 class CopilotSettings(_Settings):

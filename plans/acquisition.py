@@ -7,7 +7,7 @@ import bluesky.preprocessors as bpp
 from bluesky.utils import MsgGenerator
 from pydantic import Field
 
-from devices import FileFormat, LightSheet, OnShort, Stage, VolumeRequest
+from devices import Compression, FileFormat, LightSheet, OnShort, Stage, VolumeRequest
 from plans.parameters import ExposureMs, all_devices, inject
 
 __all__ = ["acquire_volume", "snap"]
@@ -37,6 +37,10 @@ def acquire_volume(
         FileFormat,
         Field(description="Keep it as one OME-TIFF file or as a folder of OME-Zarr."),
     ] = "ome-tiff",
+    compression: Annotated[
+        Compression,
+        Field(description="How the pixels are packed, without loss; only OME-Zarr can be."),
+    ] = "none",
     on_short: Annotated[
         OnShort,
         Field(
@@ -67,6 +71,7 @@ def acquire_volume(
             on_short=on_short,
             run_uid=run_uid or "",
             file_format=file_format,
+            compression=compression,
         )
         yield from bps.prepare(light_sheet, request, wait=True)
         yield from bps.trigger_and_read([light_sheet, *stages])

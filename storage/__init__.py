@@ -16,6 +16,7 @@ Knows nothing of devices, plans or HTTP, and is usable alone::
 from storage.document_writer import DocumentWriter
 from storage.documents import Document, DocumentStore, KeptRun
 from storage.errors import (
+    AcquisitionNotFoundError,
     BrokenDocumentsError,
     BrokenVolumeError,
     DocumentsLostError,
@@ -30,25 +31,38 @@ from storage.errors import (
     StoreLockedError,
     TrashError,
     UidTakenError,
+    UnevenSeriesError,
     UnprovenVolumeError,
     VolumeNotFoundError,
     VolumeTrashedError,
     WriteFailedError,
     WriterClosedError,
 )
-from storage.export import export_imagej, export_ome_zarr
+from storage.export import export_imagej, export_ome_zarr, export_series
 from storage.hierarchy import Chunk, Hierarchy
 from storage.index import StoreStats
 from storage.inventory import BrokenFile, Progress, Refreshed
 from storage.lock import StoreLock
+from storage.pump import memory_bytes
 from storage.pyramid import Level, levels, mean
+from storage.series import Series
 from storage.store import VolumeStore
 from storage.trash import TrashNote
-from storage.values import FrameInfo, Shape, VolumeRecord, VolumeSpec, Voxels, new_uid
+from storage.values import (
+    FrameInfo,
+    Shape,
+    Status,
+    VolumeLabels,
+    VolumeRecord,
+    VolumeSpec,
+    Voxels,
+    new_uid,
+)
 from storage.volume import Volume
 from storage.writer import VolumeWriter
 
 __all__ = [
+    "AcquisitionNotFoundError",
     "BrokenDocumentsError",
     "BrokenFile",
     "BrokenVolumeError",
@@ -69,7 +83,9 @@ __all__ = [
     "Progress",
     "Refreshed",
     "RunNotFoundError",
+    "Series",
     "Shape",
+    "Status",
     "StorageError",
     "StorageFullError",
     "StoreLock",
@@ -78,8 +94,10 @@ __all__ = [
     "TrashError",
     "TrashNote",
     "UidTakenError",
+    "UnevenSeriesError",
     "UnprovenVolumeError",
     "Volume",
+    "VolumeLabels",
     "VolumeNotFoundError",
     "VolumeRecord",
     "VolumeSpec",
@@ -91,7 +109,9 @@ __all__ = [
     "WriterClosedError",
     "export_imagej",
     "export_ome_zarr",
+    "export_series",
     "levels",
     "mean",
+    "memory_bytes",
     "new_uid",
 ]

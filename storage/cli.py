@@ -17,16 +17,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from pydantic import JsonValue
 from tqdm import tqdm
 
 from storage.errors import BrokenVolumeError, StorageError
-from storage.export import export_imagej, export_ome_zarr
+from storage.export import export_imagej, export_ome_zarr, export_series
 from storage.inventory import BrokenFile, Refreshed
 from storage.store import VolumeStore
-from storage.values import VolumeRecord
+from storage.values import Status, VolumeRecord
 
 _PAGE: Final = 1000
 _EXPORTS: Final = {"ome-zarr": export_ome_zarr, "imagej": export_imagej}
@@ -76,6 +76,7 @@ def _list(store: VolumeStore, options: argparse.Namespace) -> Answer:
     records = store.query(
         session=options.session,
         embryo=options.embryo,
+        acquisition=options.acquisition,
         plan=options.plan,
         tag=options.tag,
         since=options.since,
@@ -144,11 +145,19 @@ def _rebuild(store: VolumeStore, _: argparse.Namespace) -> Answer:
 
 
 def _export(store: VolumeStore, options: argparse.Namespace) -> Answer:
+    if options.acquisition:
+        return _each([options.acquisition], lambda uid: _export_series(store, uid, options.to))
+
     def copy(uid: str) -> str:
         with store.open(uid) as volume, _bar(f"copying {uid}", unit="part") as progress:
             return f"is copied to {_EXPORTS[options.form](volume, options.to, progress)}"
 
     return _each(options.uid, copy)
+
+
+def _export_series(store: VolumeStore, uid: str, folder: Path) -> str:
+    with _bar(f"copying {uid}", unit="volume") as progress:
+        return f"is copied to {export_series(store.series(uid), store.open, folder, progress)}"
 
 
 def _trash(store: VolumeStore, options: argparse.Namespace) -> Answer:
@@ -314,7 +323,9 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--all", action="store_true", help="every volume")
     command("rebuild", _rebuild, "make the index again, from the files alone")
     export = command("export", _export, "copy volumes for other programs")
-    export.add_argument("uid", metavar="UID", nargs="+")
+    what = export.add_mutually_exclusive_group(required=True)
+    what.add_argument("uid", metavar="UID", nargs="*", default=[])
+    what.add_argument("--acquisition", metavar="UID", help="its volumes, as one OME-Zarr")
     export.add_argument("--to", metavar="DIR", type=Path, required=True, help="made if need be")
     export.add_argument(
         "--form",
@@ -335,11 +346,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_list(parser: argparse.ArgumentParser) -> None:
-    for name in ("session", "embryo", "plan", "tag"):
+    for name in ("session", "embryo", "acquisition", "plan", "tag"):
         parser.add_argument(f"--{name}", metavar=name.upper())
     parser.add_argument("--since", metavar="TIME", type=_time, help="ISO; local without a zone")
     parser.add_argument("--until", metavar="TIME", type=_time)
-    parser.add_argument("--status", choices=("complete", "trashed"), default="complete")
+    parser.add_argument("--status", choices=get_args(Status), default="complete")
     parser.add_argument("-n", "--limit", metavar="N", type=int, default=20, help="default: 20")
     parser.add_argument("--after", metavar="UID", help="the next page: the last UID of this one")
 

@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -108,16 +109,25 @@ class DocumentStore:
         """Yield the whole lines of a run's file, about 64 KiB at a time; raises as `path` does."""
         return (b"".join(lines) for lines in _blocks(self.path(run_uid)))
 
-    def runs(self, limit: int | None = None) -> Sequence[KeptRun]:
+    def runs(self, limit: int | None = None, *, since: datetime | None = None) -> Sequence[KeptRun]:
         """Return the runs, the one that was written to last first.
 
         The first and the last line of each are read. Files that hold no run are logged and
         skipped.
+
+        Parameters
+        ----------
+        limit
+            How many at most.
+        since
+            Only those that were written to from then on; with a time zone.
         """
+        oldest_ns = int(since.timestamp() * 1e9) if since else 0
         with os.scandir(self.folder) as entries:
             dated = [
                 (entry.stat(follow_symlinks=False).st_mtime_ns, entry.name) for entry in entries
             ]
+        dated = [(written_ns, name) for written_ns, name in dated if written_ns >= oldest_ns]
         newest_first = (self._look(Path(name)) for _, name in sorted(dated, reverse=True))
         return list(itertools.islice(filter(None, newest_first), limit))
 

@@ -39,6 +39,23 @@ class VolumeTrashedError(VolumeNotFoundError):
         StorageError.__init__(self, f"volume {uid} {told}")
 
 
+class AcquisitionNotFoundError(StorageError):
+    """No complete volume belongs to this acquisition."""
+
+    def __init__(self, uid: str, folder: Path) -> None:
+        super().__init__(f"no complete volume of acquisition {uid} in {folder}")
+
+
+class UnevenSeriesError(StorageError):
+    """The volumes of an acquisition are no one array."""
+
+    def __init__(self, uid: str, difference: str) -> None:
+        super().__init__(
+            f"the volumes of acquisition {uid} are no one array: {difference}. "
+            "Open each by its own UID."
+        )
+
+
 class TrashError(StorageError):
     """A volume cannot be moved into the trash or out of it."""
 

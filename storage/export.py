@@ -4,7 +4,7 @@ A copy has its name only when it is whole, and replaces nothing. Memory is a few
 whatever the volume's size.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from storage import disk
 from storage.errors import ExportTakenError
-from storage.hierarchy import Hierarchy
+from storage.hierarchy import Chunk, Hierarchy
 from storage.inventory import Progress
 from storage.ome_zarr import SUFFIX
+from storage.series import Series
 from storage.volume import Volume
 
 _PART: Final = ".part"
@@ -53,13 +54,56 @@ def export_ome_zarr(volume: Volume, folder: Path, progress: Progress) -> Path:
     with _made(target, sum(chunk.size for chunk in chunks)) as part:
         for done, chunk in enumerate(chunks):
             progress(done, len(chunks))
-            path = part / chunk.key
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(hierarchy.read(chunk, volume.array))
+            _write_tile(part / chunk.key, hierarchy, chunk, volume)
         for key, document in hierarchy.documents():
             (part / key).write_bytes(document)
         progress(len(chunks), len(chunks))
     return target
+
+
+def export_series(
+    series: Series, opened: Callable[[str], Volume], folder: Path, progress: Progress
+) -> Path:
+    """Write an acquisition as `export_ome_zarr` does a volume: with axes t, c, z, y, x.
+
+    Parameters
+    ----------
+    opened
+        Opens a volume by its UID, as `VolumeStore.open` does.
+    folder
+        Where ``{uid of the acquisition}.ome.zarr`` is made.
+    progress
+        Called with the volumes that are done, and how many there are.
+
+    Returns
+    -------
+    Path
+        Of what was made.
+
+    Raises
+    ------
+    ExportTakenError, StorageFullError
+        As of `export_ome_zarr`.
+    """
+    volumes = list(series.volumes())
+    target = folder / f"{series.uid}{SUFFIX}"
+    with _made(target, len(volumes) * series.volume_bytes) as part:
+        for done, (place, uid) in enumerate(volumes):
+            progress(done, len(volumes))
+            with opened(uid) as volume:
+                hierarchy = Hierarchy(volume.record)
+                for chunk in hierarchy.chunks():
+                    path = part / chunk.key.replace("/c/", f"/c/{place}/")
+                    _write_tile(path, hierarchy, chunk, volume)
+        for key, document in series.documents():
+            (part / key).write_bytes(document)
+        progress(len(volumes), len(volumes))
+    return target
+
+
+def _write_tile(path: Path, hierarchy: Hierarchy, chunk: Chunk, volume: Volume) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(hierarchy.read(chunk, volume.array))
 
 
 def export_imagej(volume: Volume, folder: Path, progress: Progress) -> Path:

@@ -89,23 +89,23 @@ class Hierarchy:
         """Return a chunk's bytes, cut from the volume's pixels."""
         level = self._levels[chunk.level]
         z, *corner = chunk.index
-        _, *tile = _tile(level)
+        _, *sides = tile(level)
         rows, columns = (
             slice(n * side, min((n + 1) * side, extent))
-            for n, side, extent in zip(corner, tile, level.shape[1:], strict=True)
+            for n, side, extent in zip(corner, sides, level.shape[1:], strict=True)
         )
         finest = chunk.level == 0
         part: NDArray[Any] = (
             array[z, rows, columns] if finest else mean(array, level, rows, columns, z)
         )
-        if part.shape == (*tile,):
+        if part.shape == (*sides,):
             return part.tobytes()
-        padded = np.zeros(tile, part.dtype)
+        padded = np.zeros(sides, part.dtype)
         padded[: part.shape[0], : part.shape[1]] = part
         return padded.tobytes()
 
     def _chunk(self, level: int, index: Shape) -> Chunk:
-        pixels = math.prod(_tile(self._levels[level]))
+        pixels = math.prod(tile(self._levels[level]))
         return Chunk(level, index, pixels * np.dtype(self._record.dtype).itemsize)
 
     def _group(self) -> dict[str, JsonValue]:
@@ -113,18 +113,19 @@ class Hierarchy:
         arrays = {name: self._array(level) for name, level in named.items()}
         # Without its path: who reads this need not know the machine.
         described = ngff.described(self._record)
-        return ngff.group_document(self._record.spec, named, arrays, described)
+        return ngff.group_document(self._record.uid, self._record.spec, named, arrays, described)
 
     def _array(self, level: Level) -> dict[str, JsonValue]:
-        return ngff.array_document(level.shape, self._record.dtype, _tile(level))
+        return ngff.array_document(level.shape, self._record.dtype, tile(level))
 
 
-def _tile(level: Level) -> Shape:
+def tile(level: Level) -> Shape:
+    """Return the shape of a level's chunks."""
     return (1, min(_TILE, level.shape[1]), min(_TILE, level.shape[2]))
 
 
 def _grid(level: Level) -> Shape:
-    _, rows, columns = _tile(level)
+    _, rows, columns = tile(level)
     return (level.shape[0], -(-level.shape[1] // rows), -(-level.shape[2] // columns))
 
 

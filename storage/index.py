@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import xxhash
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 
 from storage import formats
 from storage.database import Connection, DamagedError, DisposableDatabase
@@ -69,6 +69,7 @@ _SCHEMA: Final = (
         instrument TEXT NOT NULL,
         camera TEXT NOT NULL,
         embryo TEXT,
+        acquisition_uid TEXT,
         shape TEXT NOT NULL,
         dtype TEXT NOT NULL,
         bytes INTEGER NOT NULL,
@@ -82,6 +83,8 @@ _SCHEMA: Final = (
     "CREATE INDEX volume_by_plan ON volume (plan_name, status, created, uid)",
     """CREATE INDEX volume_by_embryo ON volume (embryo, status, created, uid)
         WHERE embryo IS NOT NULL""",
+    """CREATE INDEX volume_by_acquisition ON volume (acquisition_uid, status, created, uid)
+        WHERE acquisition_uid IS NOT NULL""",
     """CREATE TABLE tag (
         tag TEXT NOT NULL,
         status TEXT NOT NULL,
@@ -98,6 +101,7 @@ _CONDITIONS: Final = {
     "status": "status = ?",
     "session": "session_id = ?",
     "embryo": "embryo = ?",
+    "acquisition": "acquisition_uid = ?",
     "plan": "plan_name = ?",
     "tag": "tag = ?",
     "since": "created >= ?",
@@ -292,7 +296,7 @@ class Index:
         places = ", ".join("?" * (len(row) + 1))
         connection.execute(f"INSERT INTO volume VALUES ({places})", (*row, digest))  # noqa: S608
         status, created = row[2:4]
-        tags = [(tag, status, created, found.uid, name) for tag in _tags(found)]
+        tags = [(tag, status, created, found.uid, name) for tag in found.spec.tags]
         connection.executemany("INSERT OR IGNORE INTO tag VALUES (?, ?, ?, ?, ?)", tags)
 
     def _get(self, connection: Connection, path: Path) -> Entry | None:
@@ -376,23 +380,14 @@ def _row(name: str, record: VolumeRecord) -> tuple[object, ...]:
         spec.plan_name,
         spec.instrument,
         spec.camera,
-        _embryo(spec.metadata),
+        spec.embryo or None,
+        spec.acquisition_uid or None,
         json.dumps(spec.shape),
         spec.dtype,
         spec.volume_bytes,
         record.checksum,
         record.model_dump_json(exclude={"path"}),
     )
-
-
-def _embryo(metadata: Mapping[str, JsonValue]) -> str | None:
-    embryo = metadata.get("embryo")
-    return None if embryo is None else embryo if isinstance(embryo, str) else json.dumps(embryo)
-
-
-def _tags(record: VolumeRecord) -> Iterable[str]:
-    tags = record.spec.metadata.get("tags")
-    return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
 
 
 def _value(value: str | datetime) -> str | int:

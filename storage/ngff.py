@@ -4,16 +4,38 @@ Plain JSON values only. No pixels, no files, no HTTP.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from pydantic import JsonValue
 
 from storage.pyramid import Level
-from storage.values import Shape, VolumeRecord, VolumeSpec
+from storage.values import VolumeRecord, VolumeSpec
 
 METADATA: Final = "zarr.json"
 OURS: Final = "gently"
 LITTLE_ENDIAN: Final[JsonValue] = {"name": "bytes", "configuration": {"endian": "little"}}
+
+
+@dataclass(frozen=True)
+class OuterAxis:
+    """An axis along which whole volumes lie.
+
+    Attributes
+    ----------
+    step
+        From one volume to the next, in `unit` if it has one.
+    """
+
+    name: str
+    kind: Literal["time", "channel"]
+    step: float = 1.0
+    unit: str | None = None
+
+    def document(self) -> JsonValue:
+        """Return how OME says it."""
+        unit: dict[str, JsonValue] = {"unit": self.unit} if self.unit else {}
+        return {"name": self.name, "type": self.kind, **unit}
 
 
 def described(record: VolumeRecord) -> dict[str, JsonValue]:
@@ -22,7 +44,12 @@ def described(record: VolumeRecord) -> dict[str, JsonValue]:
 
 
 def array_document(
-    shape: Shape, dtype: str, chunk_shape: Shape, codecs: Sequence[JsonValue] = (LITTLE_ENDIAN,)
+    shape: Sequence[int],
+    dtype: str,
+    chunk_shape: Sequence[int],
+    codecs: Sequence[JsonValue] = (LITTLE_ENDIAN,),
+    *,
+    axes: str = "zyx",
 ) -> dict[str, JsonValue]:
     """Return the metadata of one array; by default its chunks are the pixels as they are."""
     return {
@@ -35,32 +62,41 @@ def array_document(
         "fill_value": 0,
         "codecs": [*codecs],
         "attributes": {},
-        "dimension_names": ["z", "y", "x"],
+        "dimension_names": [*axes],
     }
 
 
 def group_document(
+    name: str,
     spec: VolumeSpec,
     levels: Mapping[str, Level],
     arrays: Mapping[str, dict[str, JsonValue]],
     ours: dict[str, JsonValue],
+    *,
+    outer: Sequence[OuterAxis] = (),
 ) -> dict[str, JsonValue]:
-    """Return the metadata of the group that a volume is.
+    """Return the metadata of the group that a volume, or a series of volumes, is.
 
     Parameters
     ----------
+    name
+        The UID of what it is.
+    spec
+        Of the volume, or of any of the series.
     levels
         By the names of their arrays, finest first.
     arrays
         The arrays' own metadata by name: readers that cannot list a folder find them here.
     ours
         What is kept beside OME's attributes.
+    outer
+        The axes of a series before those of its volumes.
     """
     multiscale: dict[str, JsonValue] = {
-        "name": spec.uid,
+        "name": name,
         **({"type": "mean"} if len(levels) > 1 else {}),
-        "axes": _axes(spec),
-        "datasets": [_dataset(spec, name, level) for name, level in levels.items()],
+        "axes": [*(axis.document() for axis in outer), *_axes(spec)],
+        "datasets": [_dataset(spec, path, level, outer) for path, level in levels.items()],
     }
     return {
         "zarr_format": 3,
@@ -81,7 +117,7 @@ def _axes(spec: VolumeSpec) -> list[JsonValue]:
     return [{"name": "z", **z}, {"name": "y", **micrometer}, {"name": "x", **micrometer}]
 
 
-def _dataset(spec: VolumeSpec, name: str, level: Level) -> JsonValue:
+def _dataset(spec: VolumeSpec, path: str, level: Level, outer: Sequence[OuterAxis]) -> JsonValue:
     voxel = (spec.step_um or 1.0, spec.pixel_size_um, spec.pixel_size_um)
     scale: list[JsonValue] = [
         size * factor for size, factor in zip(voxel, level.factors, strict=True)
@@ -91,9 +127,9 @@ def _dataset(spec: VolumeSpec, name: str, level: Level) -> JsonValue:
         size * (factor - 1) / 2 for size, factor in zip(voxel, level.factors, strict=True)
     ]
     return {
-        "path": name,
+        "path": path,
         "coordinateTransformations": [
-            {"type": "scale", "scale": scale},
-            {"type": "translation", "translation": translation},
+            {"type": "scale", "scale": [*(axis.step for axis in outer), *scale]},
+            {"type": "translation", "translation": [*(0.0 for _ in outer), *translation]},
         ],
     }

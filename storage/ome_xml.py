@@ -24,7 +24,7 @@ _PLAIN_TEXT: Final = frozenset(
     {
         *("uid", "dtype", "session_id", "item_uid", "run_uid"),
         *("plan_name", "instrument", "camera", "created", "checksum", "reason"),
-        *("format", "compression"),
+        *("format", "compression", "embryo", "acquisition_uid", "channel"),
     }
 )
 _END: Final = b"</OME>"
@@ -162,6 +162,7 @@ def _image(spec: VolumeSpec, created: datetime) -> model.Image:
         channels=[
             model.Channel(
                 id="Channel:0",
+                name=spec.channel or None,
                 samples_per_pixel=1,
                 detector_settings=model.DetectorSettings(id="Detector:0"),
             )

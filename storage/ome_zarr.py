@@ -185,7 +185,9 @@ def _group(written: Written, array: dict[str, JsonValue]) -> dict[str, JsonValue
     }
     ours = {**ngff.described(written.record), "frames": frames}
     level = Level((1, 1, 1), written.record.shape)
-    return ngff.group_document(written.record.spec, {_ARRAY: level}, {_ARRAY: array}, ours)
+    return ngff.group_document(
+        written.record.uid, written.record.spec, {_ARRAY: level}, {_ARRAY: array}, ours
+    )
 
 
 def _write(path: Path, document: dict[str, JsonValue]) -> None:

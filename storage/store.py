@@ -14,6 +14,7 @@ import xxhash
 
 from storage import disk, formats, inventory
 from storage.errors import (
+    AcquisitionNotFoundError,
     BrokenVolumeError,
     IndexUnavailableError,
     UidTakenError,
@@ -23,10 +24,10 @@ from storage.errors import (
 )
 from storage.index import TRASH, VOLUMES, Entry, Index, NotFilledError, StoreStats
 from storage.inventory import BrokenFile, Progress, Refreshed
-from storage.pump import DEPTH
+from storage.series import Series
 from storage.stored import Stored
 from storage.trash import Trash, TrashNote
-from storage.values import VolumeRecord, VolumeSpec
+from storage.values import Status, VolumeRecord, VolumeSpec, checked_uid
 from storage.volume import Volume
 from storage.writer import PART, VolumeWriter
 
@@ -100,10 +101,6 @@ class VolumeStore:
         """Return how many bytes the disk below the volumes has left for this user."""
         return shutil.disk_usage(self.volumes).free
 
-    def memory_bytes(self, frame_bytes: int) -> int:
-        """Return how much memory a writer takes for frames of this size on their way."""
-        return DEPTH * frame_bytes
-
     def sweep(self) -> Sequence[Path]:
         """Remove what dead writers left, and return it.
 
@@ -175,11 +172,12 @@ class VolumeStore:
         *,
         session: str | None = None,
         embryo: str | None = None,
+        acquisition: str | None = None,
         plan: str | None = None,
         tag: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-        status: str = "complete",
+        status: Status = "complete",
         limit: int | None = None,
         after: str | None = None,
     ) -> Sequence[VolumeRecord]:
@@ -187,8 +185,8 @@ class VolumeStore:
 
         Parameters
         ----------
-        embryo, tag
-            As ``spec.metadata`` says: its ``embryo``, and one of its ``tags``.
+        tag
+            One of its ``tags``.
         since, until
             When the volume was begun: from `since` on, and before `until`; with a time zone.
         status
@@ -207,6 +205,7 @@ class VolumeStore:
         conditions = {
             "session": session,
             "embryo": embryo,
+            "acquisition": acquisition,
             "plan": plan,
             "tag": tag,
             "since": since,
@@ -217,6 +216,21 @@ class VolumeStore:
         if found is None:
             raise VolumeNotFoundError(after or "", self.volumes)
         return found
+
+    def series(self, acquisition_uid: str) -> Series:
+        """Return the complete volumes of an acquisition as one array of times and channels.
+
+        Raises
+        ------
+        AcquisitionNotFoundError
+            There is none.
+        UnevenSeriesError
+            They differ in what makes one array.
+        """
+        records = self.query(acquisition=checked_uid(acquisition_uid))
+        if not records:
+            raise AcquisitionNotFoundError(acquisition_uid, self.volumes)
+        return Series(acquisition_uid, records)
 
     def broken(self) -> Sequence[BrokenFile]:
         """Return the files among the volumes that are none, by name, with the reasons."""

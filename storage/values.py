@@ -33,6 +33,7 @@ _UID: Final = re.compile(r"[0-9a-f]{32}")
 DTYPES: Final = ("uint8", "uint16", "float32")
 MOST_METADATA_BYTES: Final = 1 << 20
 MOST_REASON_CHARACTERS: Final = 300
+MOST_TAGS: Final = 50
 
 Shape = tuple[int, int, int]
 """Slices, rows, columns."""
@@ -81,6 +82,10 @@ def _uid(value: str) -> str:
         raise ValueError(str(error)) from None
 
 
+def _uid_or_none(value: str) -> str:
+    return value and _uid(value)
+
+
 def _dtype(value: str) -> str:
     if value not in DTYPES:
         raise ValueError(f"the store writes {', '.join(DTYPES)}, not {value!r}")
@@ -109,6 +114,7 @@ def as_reason(text: str) -> str:
 
 
 FileFormat = Literal["ome-tiff", "ome-zarr"]
+Status = Literal["complete", "incomplete", "trashed"]
 Compression = Literal["none", "blosc-lz4", "blosc-zstd"]
 
 Text = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
@@ -117,7 +123,30 @@ Positive = Annotated[FiniteFloat, Field(gt=0)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 
 
-class VolumeSpec(BaseModel):
+class VolumeLabels(BaseModel):
+    """By what people find a volume, and its place among others that were taken with it.
+
+    Attributes
+    ----------
+    embryo, tags
+        What it shows, and what was said of it beforehand.
+    acquisition_uid
+        Of the time series, or the channels, to which it belongs; empty if to none.
+    time_point, channel
+        Its place in that: the number of the time point, 0-based, and the channel's name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    session_id: Text = ""
+    embryo: Text = ""
+    tags: Annotated[tuple[Text, ...], Field(max_length=MOST_TAGS)] = ()
+    acquisition_uid: Annotated[str, AfterValidator(_uid_or_none)] = ""
+    time_point: Annotated[int, Field(ge=0, lt=1_000_000)] = 0
+    channel: Text = ""
+
+
+class VolumeSpec(VolumeLabels):
     """What is asked for: everything about a volume that is known before its first frame.
 
     Validated at construction; a ``pydantic.ValidationError`` (a ValueError) names the field.
@@ -144,8 +173,6 @@ class VolumeSpec(BaseModel):
         Anything else that JSON can say, up to 1 MiB; kept in the file.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     uid: Annotated[str, AfterValidator(_uid)]
     shape: tuple[Extent, Extent, Extent]
     dtype: Annotated[str, AfterValidator(_dtype)]
@@ -154,7 +181,6 @@ class VolumeSpec(BaseModel):
     exposure_ms: NotNegative
     format: FileFormat = "ome-tiff"
     compression: Compression = "none"
-    session_id: Text = ""
     item_uid: Text = ""
     run_uid: Text = ""
     plan_name: Text = ""

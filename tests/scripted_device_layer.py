@@ -19,6 +19,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 ANY = "{path:path}"
+CUT = (200, "cut")
+"""The answer that does not arrive: the connection breaks in its middle."""
 
 
 class ScriptedDeviceLayer:
@@ -34,6 +36,8 @@ class ScriptedDeviceLayer:
     streams : list
         What each connection to the events is sent before it is cut, in turn; the last one
         stays open until the server stops.
+    keys : list
+        The `Idempotency-Key` of each request with a body, in order.
     last_event_ids : list
         The `Last-Event-ID` of each connection to the events.
     """
@@ -41,6 +45,7 @@ class ScriptedDeviceLayer:
     def __init__(self, port: int = 0) -> None:
         self.answers: dict[str, Any] = {}
         self.asked: list[tuple[str, Any]] = []
+        self.keys: list[str | None] = []
         self.streams: list[list[dict[str, Any]]] = [[]]
         self.last_event_ids: list[str | None] = []
         self.kinds: list[str] = []
@@ -76,11 +81,15 @@ class ScriptedDeviceLayer:
         body = await request.body()
         key = f"{request.method} {request.path_params['path']}"
         self.asked.append((key, json.loads(body) if body else None))
+        if body:
+            self.keys.append(request.headers.get("idempotency-key"))
         answer = self.answers.get(key, (404, {"detail": f"nothing is scripted for {key}"}))
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
         if callable(answer):
             answer = answer()
+        if answer is CUT:
+            return Response("", headers={"Content-Length": "5"})
         status, content = answer if isinstance(answer, tuple) else (200, answer)
         if isinstance(content, str):
             return Response(content, status)

@@ -1,24 +1,36 @@
-"""The client: what it says when the device layer is away, refuses, breaks off or is another."""
+"""The client: what it says when the device layer is away, refuses, breaks off or is another.
 
+Everything here holds for both clients; what is peculiar to one says so.
+"""
+
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
+from typing import Any, Final
 
 import pytest
 
-from gently.client import (
+from gently.client import AsyncDeviceLayerClient, DeviceLayerClient
+from gently.wire import (
     ClientError,
-    DeviceLayerClient,
     DeviceLayerFault,
     DeviceLayerUnreachable,
     FieldError,
     Item,
+    NotCompleted,
+    PlanCall,
+    Plans,
     Progress,
+    QuietTooLong,
     Refused,
+    StillRunning,
+    WrongArguments,
 )
-from tests.scripted_device_layer import ScriptedDeviceLayer, item_state, scripted_device_layer
+from tests.clients import Clients, clients
+from tests.scripted_device_layer import CUT, ScriptedDeviceLayer, item_state, scripted_device_layer
 
 
 @pytest.fixture
@@ -27,9 +39,15 @@ def server() -> Iterator[ScriptedDeviceLayer]:
         yield server
 
 
+@pytest.fixture(params=["sync", "async"])
+def make_client(request: pytest.FixtureRequest) -> Iterator[Clients]:
+    with clients(request.param) as make:
+        yield make
+
+
 @pytest.fixture
-def client(server: ScriptedDeviceLayer) -> Iterator[DeviceLayerClient]:
-    with DeviceLayerClient(server.url) as client:
+def client(make_client: Clients, server: ScriptedDeviceLayer) -> Iterator[DeviceLayerClient]:
+    with make_client(server.url) as client:
         yield client
 
 
@@ -44,30 +62,30 @@ def published(seq: int) -> dict[str, object]:
 
 class TestAnAddress:
     @pytest.mark.parametrize("url", ["", "localhost:60610", "ftp://x", "http://", "http://[::1"])
-    def test_that_is_none_is_refused_at_once(self, url: str) -> None:
+    def test_that_is_none_is_refused_at_once(self, make_client: Clients, url: str) -> None:
         with pytest.raises(ValueError, match=r"write it like http://127\.0\.0\.1:60610"):
-            DeviceLayerClient(url)
+            make_client(url)
 
-    def test_may_end_with_a_slash(self, server: ScriptedDeviceLayer) -> None:
+    def test_may_end_with_a_slash(self, make_client: Clients, server: ScriptedDeviceLayer) -> None:
         server.answers["GET status"] = {"manager_state": "idle"}
-        with DeviceLayerClient(f"{server.url}/") as client:
+        with make_client(f"{server.url}/") as client:
             assert client.url == server.url
             assert client.status().manager_state == "idle"
 
     def test_is_reached_without_the_environments_proxy(
-        self, server: ScriptedDeviceLayer, monkeypatch: pytest.MonkeyPatch
+        self, make_client: Clients, server: ScriptedDeviceLayer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{unused_port()}")
         server.answers["GET status"] = {"manager_state": "idle"}
-        with DeviceLayerClient(server.url) as client:
+        with make_client(server.url) as client:
             assert client.status().manager_state == "idle"
 
 
 class TestNobodyThere:
-    def test_names_the_address_and_the_command_that_helps(self) -> None:
+    def test_names_the_address_and_the_command_that_helps(self, make_client: Clients) -> None:
         url = f"http://127.0.0.1:{unused_port()}"
         with (
-            DeviceLayerClient(url) as client,
+            make_client(url) as client,
             pytest.raises(DeviceLayerUnreachable) as error,
         ):
             client.status()
@@ -75,18 +93,16 @@ class TestNobodyThere:
         assert "python start_device_layer.py" in str(error.value)
         assert error.value.url == url
 
-    def test_is_also_one_that_never_answers(self) -> None:
+    def test_is_also_one_that_never_answers(self, make_client: Clients) -> None:
         with (
             closing(socket.create_server(("127.0.0.1", 0))) as listener,
-            DeviceLayerClient(
-                f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_s=0.1
-            ) as client,
+            make_client(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_s=0.1) as client,
         ):
             with pytest.raises(DeviceLayerUnreachable, match="no answer in time"):
                 client.status()
             # Whether the plan was accepted is not known, and not pretended to be.
             with pytest.raises(DeviceLayerUnreachable, match="whether the request was accepted"):
-                client.execute("snap")
+                client.execute(PlanCall("snap"))
 
 
 class TestARefusal:
@@ -100,7 +116,7 @@ class TestARefusal:
             "item": {"name": "move_stage"},
         }
         with pytest.raises(Refused) as error:
-            client.execute("move_stage", x_um=9999.0, y_um=0.0)
+            client.execute(PlanCall("move_stage", {"x_um": 9999.0, "y_um": 0.0}))
         assert error.value.msg == "move_stage is refused"
         assert error.value.errors == (
             FieldError(field="x_um", message="9999.0 µm; limits −5000 to 5000 µm"),
@@ -155,22 +171,22 @@ class TestRequests:
         item = {"item_type": "plan", "name": "snap", "kwargs": {"exposure_ms": 5.0}}
         accepted = {"success": True, "msg": "", "item": {**item, "item_uid": "i1"}, "qsize": 0}
         server.answers["POST queue/item/execute"] = accepted
-        assert client.execute("snap", exposure_ms=5.0) == Item(
+        assert client.execute(PlanCall("snap", {"exposure_ms": 5.0})) == Item(
             item_uid="i1", name="snap", kwargs={"exposure_ms": 5.0}
         )
         assert server.asked == [("POST queue/item/execute", {"item": item})]
 
-    def test_carry_what_the_documents_shall_say_beside_any_argument(
+    def test_carry_what_the_documents_shall_say_beside_the_arguments(
         self, server: ScriptedDeviceLayer, client: DeviceLayerClient
     ) -> None:
         answer = {"success": True, "item": {"item_uid": "i1", "name": "note"}}
         server.answers |= {"POST queue/item/execute": answer, "POST queue/item/add": answer}
-        client.execute("note", {"session_id": "s"}, meta="an argument of the plan")
-        client.enqueue("note", {"session_id": "s"}, name="another")
-        assert [(body["item"]["meta"], body["item"]["kwargs"]) for _, body in server.asked] == [
-            ({"session_id": "s"}, {"meta": "an argument of the plan"}),
-            ({"session_id": "s"}, {"name": "another"}),
-        ]
+        plan = PlanCall("note", {"meta": "an argument of the plan"}, {"session_id": "s"})
+        client.execute(plan)
+        client.enqueue(plan)
+        for _, body in server.asked:
+            assert body["item"]["meta"] == {"session_id": "s"}
+            assert body["item"]["kwargs"] == {"meta": "an argument of the plan"}
 
     def test_for_a_uid_stay_in_their_place(
         self, server: ScriptedDeviceLayer, client: DeviceLayerClient
@@ -184,7 +200,7 @@ class TestRequests:
         self, server: ScriptedDeviceLayer, client: DeviceLayerClient
     ) -> None:
         with pytest.raises(ValueError, match="JSON"):
-            client.execute("snap", exposure_ms=float("nan"))
+            client.execute(PlanCall("snap", {"exposure_ms": float("nan")}))
         assert server.asked == []
 
     def test_know_that_an_empty_running_item_is_none(
@@ -216,9 +232,9 @@ class TestWaiting:
         server.answers["GET items/i1"] = [item_state("paused"), item_state(end, result={})]
         assert client.wait("i1").state == end
 
-    def test_survives_a_device_layer_that_comes_back_in_time(self) -> None:
+    def test_survives_a_device_layer_that_comes_back_in_time(self, make_client: Clients) -> None:
         port = unused_port()
-        with DeviceLayerClient(f"http://127.0.0.1:{port}") as client:
+        with make_client(f"http://127.0.0.1:{port}") as client:
             waiting = threading.Thread(target=lambda: ends.append(client.wait("i1").state))
             ends: list[str] = []
             waiting.start()
@@ -228,9 +244,9 @@ class TestWaiting:
                 waiting.join()
         assert ends == ["completed"]
 
-    def test_ends_when_the_device_layer_stays_away(self) -> None:
+    def test_ends_when_the_device_layer_stays_away(self, make_client: Clients) -> None:
         with (
-            DeviceLayerClient(f"http://127.0.0.1:{unused_port()}") as client,
+            make_client(f"http://127.0.0.1:{unused_port()}") as client,
             pytest.raises(DeviceLayerUnreachable),
         ):
             client.wait("i1", patience_s=0.05)
@@ -268,7 +284,7 @@ class TestEvents:
             story.extend(str(event.seq) for event in islice(events, 2))
         assert story == ["there", "1", "lost", "there", "2"]
 
-    def test_wait_for_a_device_layer_that_is_not_there_yet(self) -> None:
+    def test_wait_for_a_device_layer_that_is_not_there_yet(self, make_client: Clients) -> None:
         port = unused_port()
         lost: list[ClientError] = []
         away = threading.Event()
@@ -278,7 +294,7 @@ class TestEvents:
             away.set()
 
         found: list[int] = []
-        with DeviceLayerClient(f"http://127.0.0.1:{port}") as client:
+        with make_client(f"http://127.0.0.1:{port}") as client:
             events = client.events(on_lost=note)
             reading = threading.Thread(target=lambda: found.append(next(events).seq))
             reading.start()
@@ -287,33 +303,13 @@ class TestEvents:
             back.streams = [[published(3)]]
             with back:
                 reading.join()
-            events.__exit__(None, None, None)
+                events.__exit__(None, None, None)
         assert found == [3]
         assert len(lost) == 1
 
-    def test_end_at_once_when_closed_from_another_thread(self, client: DeviceLayerClient) -> None:
-        connected = threading.Event()
-        events = client.events(on_connect=connected.set)
-        seen: list[int] = []
-        reading = threading.Thread(target=lambda: seen.extend(e.seq for e in events))
-        reading.start()
-        connected.wait()
-        events.close()
-        reading.join(timeout=5)
-        assert not reading.is_alive()
-        assert seen == []
-
-    def test_that_are_closed_before_they_begin_are_none(
-        self, server: ScriptedDeviceLayer, client: DeviceLayerClient
-    ) -> None:
-        events = client.events()
-        events.close()
-        assert list(events) == []
-        assert server.last_event_ids == []
-
-    def test_give_up_after_their_patience(self) -> None:
+    def test_give_up_after_their_patience(self, make_client: Clients) -> None:
         with (
-            DeviceLayerClient(f"http://127.0.0.1:{unused_port()}") as client,
+            make_client(f"http://127.0.0.1:{unused_port()}") as client,
             client.events(patience_s=0.05) as events,
             pytest.raises(DeviceLayerUnreachable),
         ):
@@ -326,10 +322,198 @@ class TestEvents:
         with client.events() as events:
             assert next(events).seq == 8
 
-    def test_are_not_taken_from_another_program(self, server: ScriptedDeviceLayer) -> None:
+    def test_are_not_taken_from_another_program(
+        self, make_client: Clients, server: ScriptedDeviceLayer
+    ) -> None:
         with (
-            DeviceLayerClient(f"{server.url}/elsewhere") as stranger,
+            make_client(f"{server.url}/elsewhere") as stranger,
             stranger.events(patience_s=0) as events,
             pytest.raises(DeviceLayerFault, match="another program"),
         ):
             next(events)
+
+    def test_say_that_nothing_came_and_go_on_when_asked_again(
+        self, server: ScriptedDeviceLayer, client: DeviceLayerClient
+    ) -> None:
+        server.streams = [[published(1)]]
+        with client.events(timeout_s=0.1, kinds=["volume.published"]) as events:
+            assert next(events).seq == 1
+            with pytest.raises(QuietTooLong, match=r"volume\.published.* in 0\.1 s"):
+                next(events)
+            server.streams = [[published(2)]]
+            assert next(events).seq == 2
+        assert server.last_event_ids[-1] == "1"
+
+
+class TestTheEventsOfTheBlockingClient:
+    def test_end_at_once_when_closed_from_another_thread(self, server: ScriptedDeviceLayer) -> None:
+        connected = threading.Event()
+        seen: list[int] = []
+        with DeviceLayerClient(server.url) as client:
+            events = client.events(on_connect=connected.set)
+            reading = threading.Thread(target=lambda: seen.extend(e.seq for e in events))
+            reading.start()
+            connected.wait()
+            events.close()
+            reading.join(timeout=5)
+            assert not reading.is_alive()
+        assert seen == []
+
+    def test_that_are_closed_before_they_begin_are_none(self, server: ScriptedDeviceLayer) -> None:
+        with DeviceLayerClient(server.url) as client:
+            events = client.events()
+            events.close()
+            assert list(events) == []
+        assert server.last_event_ids == []
+
+
+def test_a_coroutine_that_follows_events_is_cancelled_at_once(server: ScriptedDeviceLayer) -> None:
+    async def follow() -> None:
+        async with AsyncDeviceLayerClient(server.url) as client, client.events() as events:
+            async for _ in events:
+                pass
+
+    async def cancelled() -> None:
+        following = asyncio.create_task(follow())
+        while not server.last_event_ids:
+            await asyncio.sleep(0.01)
+        following.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await following
+
+    asyncio.run(cancelled())
+
+
+def test_calls_of_coroutines_overlap(server: ScriptedDeviceLayer) -> None:
+    server.answers["GET items/i1"] = [item_state("running")] * 5 + [item_state("completed")]
+    server.answers["GET status"] = {"manager_state": "executing_queue"}
+
+    async def overlapping() -> None:
+        async with AsyncDeviceLayerClient(server.url) as client:
+            waiting = asyncio.create_task(client.wait("i1"))
+            assert (await client.status()).manager_state == "executing_queue"
+            assert not waiting.done()
+            assert (await waiting).state == "completed"
+
+    asyncio.run(overlapping())
+
+
+SCHEMA = {
+    "properties": {
+        "num_slices": {"type": "integer", "minimum": 1, "maximum": 10, "description": "How many."},
+        "step_um": {"type": "number", "default": 0.5, "x-units": "um"},
+    },
+    "required": ["num_slices"],
+    "additionalProperties": False,
+}
+
+
+class TestThePlans:
+    @pytest.fixture
+    def plans(self, server: ScriptedDeviceLayer, client: DeviceLayerClient) -> Plans:
+        plan = {"name": "scan", "description": "Scan it.", "schema": SCHEMA}
+        server.answers["GET plans/allowed"] = {"success": True, "plans_allowed": {"scan": plan}}
+        return client.plans()
+
+    def test_are_called_by_name_with_arguments(self, plans: Plans) -> None:
+        assert plans.scan(num_slices=5) == PlanCall("scan", {"num_slices": 5})
+        assert plans["scan"] is plans.scan
+        assert "scan" in dir(plans)
+
+    @pytest.mark.parametrize(
+        ("kwargs", "wrong"),
+        [
+            ({}, "num_slices: is missing; give a whole number (1 to 10)"),
+            ({"num_slices": 0}, "num_slices: 0 is refused; give a whole number (1 to 10)"),
+            ({"num_slices": "5"}, "give a whole number"),
+            ({"num_slices": 5, "step": 1}, "step: is no parameter. Did you mean step_um?"),
+        ],
+    )
+    def test_refuse_what_their_schema_forbids_before_anything_is_sent(
+        self, plans: Plans, kwargs: dict[str, Any], wrong: str
+    ) -> None:
+        with pytest.raises(WrongArguments) as error:
+            plans.scan(**kwargs)
+        assert wrong in str(error.value)
+        assert "It takes scan(num_slices, step_um=0.5)" in str(error.value)
+
+    def test_that_are_not_offered_are_named_with_those_that_are(self, plans: Plans) -> None:
+        with pytest.raises(AttributeError, match=r"Did you mean scan\? There are: scan"):
+            _ = plans.scann
+
+    def test_show_what_they_take_when_printed(self, plans: Plans) -> None:
+        assert repr(plans) == "scan(num_slices, step_um=0.5)"
+        assert "num_slices: a whole number (1 to 10); How many." in repr(plans.scan)
+
+
+class TestAnAnswerThatGotLost:
+    ACCEPTED: Final = {"success": True, "item": {"item_uid": "i1", "name": "snap"}}
+
+    def test_is_asked_for_again_with_the_same_key(
+        self, server: ScriptedDeviceLayer, client: DeviceLayerClient
+    ) -> None:
+        server.answers["POST queue/item/execute"] = [CUT, CUT, self.ACCEPTED]
+        assert client.execute(PlanCall("snap")).item_uid == "i1"
+        assert len(server.keys) == 3
+        assert len(set(server.keys)) == 1
+
+    def test_is_given_up_after_the_patience(
+        self, server: ScriptedDeviceLayer, client: DeviceLayerClient
+    ) -> None:
+        server.answers["POST queue/item/add"] = CUT
+        with pytest.raises(DeviceLayerUnreachable, match="the connection broke"):
+            client.enqueue(PlanCall("snap"), patience_s=0.05)
+
+    def test_of_what_has_its_effect_each_time_is_not_asked_for_again(
+        self, server: ScriptedDeviceLayer, client: DeviceLayerClient
+    ) -> None:
+        server.answers["POST re/resume"] = CUT
+        with pytest.raises(DeviceLayerUnreachable, match="the connection broke"):
+            client.resume()
+        assert len(server.asked) == 1
+
+    def test_leaves_the_next_submission_a_key_of_its_own(
+        self, server: ScriptedDeviceLayer, client: DeviceLayerClient
+    ) -> None:
+        server.answers["POST queue/item/execute"] = self.ACCEPTED
+        client.execute(PlanCall("snap"))
+        client.execute(PlanCall("snap"))
+        assert None not in server.keys
+        assert len(set(server.keys)) == 2
+
+
+class TestRunning:
+    @pytest.fixture(autouse=True)
+    def accepts(self, server: ScriptedDeviceLayer) -> None:
+        item = {"item_uid": "i1", "name": "snap"}
+        server.answers["POST queue/item/execute"] = {"success": True, "item": item}
+
+    def test_returns_what_the_plan_returned(
+        self, server: ScriptedDeviceLayer, client: DeviceLayerClient
+    ) -> None:
+        volume = {"uid": "u", "path": "u.tif", "shape": [1, 2, 3], "dtype": "uint16"}
+        end = {"return_value": {**volume, "session_id": "s"}, "run_uids": ["r"]}
+        server.answers["GET items/i1"] = [
+            item_state("running"),
+            item_state("completed", result=end),
+        ]
+        result = client.run(PlanCall("snap"))
+        assert result.run_uids == ("r",)
+        assert result.volume is not None
+        assert result.volume.shape == (1, 2, 3)
+
+    @pytest.mark.parametrize("end", ["failed", "aborted", "cancelled", "interrupted"])
+    def test_raises_how_the_plan_ended_if_not_by_completion(
+        self, server: ScriptedDeviceLayer, client: DeviceLayerClient, end: str
+    ) -> None:
+        server.answers["GET items/i1"] = item_state(end, result={"msg": "no light"})
+        with pytest.raises(NotCompleted, match=f"is {end}: no light") as error:
+            client.run(PlanCall("snap"))
+        assert error.value.state.state == end
+
+    def test_ends_after_its_time_and_says_that_the_plan_goes_on(
+        self, server: ScriptedDeviceLayer, client: DeviceLayerClient
+    ) -> None:
+        server.answers["GET items/i1"] = item_state("paused")
+        with pytest.raises(StillRunning, match="goes on as item i1"):
+            client.run(PlanCall("snap"), timeout_s=0.05)

@@ -5,18 +5,15 @@ again, and the beginning of a line becomes what may follow. Nothing here asks th
 layer, prints or needs a terminal.
 """
 
-import difflib
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 
-import jsonschema
 from pydantic import JsonValue
 
-from gently.agent.parameters import Parameter
-from gently.client import Plan
+from gently.wire import Parameter, Plan, PlanCall, WrongArguments, did_you_mean
 
 ArgumentKind = Literal["none", "plan", "device", "uid"]
 
@@ -56,14 +53,6 @@ class RefusedHereError(CommandError):
 
 
 @dataclass(frozen=True)
-class PlanCommand:
-    """Run a plan."""
-
-    name: str
-    kwargs: Mapping[str, JsonValue] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class BuiltinCommand:
     """One of `BUILTINS`, with its argument if it has one."""
 
@@ -71,7 +60,7 @@ class BuiltinCommand:
     argument: str | None = None
 
 
-Command = PlanCommand | BuiltinCommand
+Command = PlanCall | BuiltinCommand
 
 
 @dataclass(frozen=True)
@@ -122,10 +111,10 @@ def parse(
     if name in BUILTINS:
         return _builtin(name, rest, plans, devices)
     if name in plans:
-        return PlanCommand(name, _arguments(plans[name], rest))
+        return _call(plans[name], rest)
     raise CommandError(
         f"there is no command or plan {name!r}."
-        f"{_did_you_mean(name, [*BUILTINS, *plans])} Type `help` for all of them"
+        f"{did_you_mean(name, [*BUILTINS, *plans])} Type `help` for all of them"
     )
 
 
@@ -139,7 +128,7 @@ def write(command: Command, plans: Mapping[str, Plan]) -> str:
     """Return the line that `parse` reads as this command."""
     if isinstance(command, BuiltinCommand):
         return shlex.join([command.name, *filter(None, [command.argument])])
-    parameters = Parameter.all_of(plans[command.name].json_schema)
+    parameters = plans[command.name].parameters
     arguments = [f"{key}={parameters[key].write(value)}" for key, value in command.kwargs.items()]
     return shlex.join([command.name, *arguments])
 
@@ -158,7 +147,7 @@ def suggest(line: str, plans: Mapping[str, Plan], devices: Iterable[str] = ()) -
         return _beginning_with(last, dict.fromkeys(names.get(BUILTINS[name].argument, ()), ""))
     if name not in plans:
         return []
-    parameters = Parameter.all_of(plans[name].json_schema)
+    parameters = plans[name].parameters
     key, equals, value = last.partition("=")
     if equals:
         return _values(parameters.get(key), value)
@@ -189,13 +178,13 @@ def _builtin(
     if known_names is not None and argument not in known_names:
         raise CommandError(
             f"there is no {verb.argument} {argument!r}."
-            f"{_did_you_mean(argument, known_names)} Type `{verb.argument}s` for all of them"
+            f"{did_you_mean(argument, known_names)} Type `{verb.argument}s` for all of them"
         )
     return BuiltinCommand(name, argument)
 
 
-def _arguments(plan: Plan, words: Sequence[str]) -> dict[str, JsonValue]:
-    parameters = Parameter.all_of(plan.json_schema)
+def _call(plan: Plan, words: Sequence[str]) -> PlanCall:
+    parameters = plan.parameters
     kwargs: dict[str, JsonValue] = {}
     for word in words:
         key, equals, text = word.partition("=")
@@ -203,7 +192,7 @@ def _arguments(plan: Plan, words: Sequence[str]) -> dict[str, JsonValue]:
             raise CommandError(_needs_a_name(plan, parameters, kwargs, word))
         if key not in parameters:
             raise CommandError(
-                f"{plan.name} has no parameter {key!r}.{_did_you_mean(key, parameters)} "
+                f"{plan.name} has no parameter {key!r}.{did_you_mean(key, parameters)} "
                 f"It takes {', '.join(parameters) or 'none'}"
             )
         if key in kwargs:
@@ -212,8 +201,15 @@ def _arguments(plan: Plan, words: Sequence[str]) -> dict[str, JsonValue]:
             kwargs[key] = parameters[key].parse(text)
         except ValueError as error:
             raise CommandError(f"{key}: {error}") from error
-    _validate(plan, parameters, kwargs)
-    return kwargs
+    missing = [p for p in parameters.values() if p.required and p.name not in kwargs]
+    if missing:
+        wants = " and ".join(f"{p.name}, {p.wanted()}" for p in missing)
+        example = " ".join([plan.name, *(f"{p.name}=…" for p in missing)])
+        raise CommandError(f"{plan.name} needs {wants}. Write {example}")
+    try:
+        return plan(**kwargs)
+    except WrongArguments as error:
+        raise RefusedHereError(str(error)) from error
 
 
 def _needs_a_name(
@@ -227,28 +223,6 @@ def _needs_a_name(
         f"{word!r} has no name: write name=value without spaces, "
         f"like {free[0]}={value}. {plan.name} takes {', '.join(parameters)}"
     )
-
-
-def _validate(
-    plan: Plan, parameters: Mapping[str, Parameter], kwargs: Mapping[str, JsonValue]
-) -> None:
-    """Raise unless the arguments satisfy the plan's schema."""
-    missing = [p for p in parameters.values() if p.required and p.name not in kwargs]
-    if missing:
-        wants = " and ".join(f"{p.name}, {p.wanted()}" for p in missing)
-        example = " ".join([plan.name, *(f"{p.name}=…" for p in missing)])
-        raise CommandError(f"{plan.name} needs {wants}. Write {example}")
-    validator = jsonschema.Draft202012Validator(dict(plan.json_schema))
-    errors = sorted(validator.iter_errors(dict(kwargs)), key=lambda error: list(error.path))
-    if not errors:
-        return
-    sentences = [
-        f"{key}: {parameters[key].write(kwargs[key])} is refused; give {parameters[key].wanted()}"
-        if (key := str(next(iter(error.path), ""))) in parameters
-        else error.message
-        for error in errors
-    ]
-    raise RefusedHereError("\n".join(dict.fromkeys(sentences)))
 
 
 def _values(parameter: Parameter | None, beginning: str) -> list[Suggestion]:
@@ -266,8 +240,3 @@ def _beginning_with(beginning: str, candidates: Mapping[str, str]) -> list[Sugge
         for text, help_ in candidates.items()
         if text.startswith(beginning)
     ]
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.7)
-    return f" Did you mean {' or '.join(close)}?" if close else ""

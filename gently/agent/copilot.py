@@ -5,8 +5,9 @@ Needs the extra `agent` (prompt_toolkit and rich). What is typed is understood b
 asks and shows.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from prompt_toolkit import PromptSession
@@ -21,7 +22,6 @@ from gently.agent.commands import (
     BuiltinCommand,
     Command,
     CommandError,
-    PlanCommand,
     needs_catalogue,
     parse,
     suggest,
@@ -29,15 +29,10 @@ from gently.agent.commands import (
 from gently.agent.journal import Journal, Prompt
 from gently.agent.queue_server_client import Outcome, QueueServerClient
 from gently.agent.rendering import render, render_outcome
-from gently.client import (
-    ClientError,
-    Device,
-    DeviceLayerClient,
-    Item,
-    Plan,
-)
-from gently.client import Progress as PlanProgress
+from gently.client import DeviceLayerClient
 from gently.core.data_store import DataStoreError, Trace
+from gently.wire import ClientError, Device, Item, Plan, PlanCall
+from gently.wire import Progress as PlanProgress
 
 GREETING = "gently. Type a plan, or help; Tab completes; quit leaves, and a running plan goes on."
 QUESTION = "stop the microscope or leave it running? [s/l] (Enter leaves it running) "
@@ -124,8 +119,9 @@ class Copilot:
                     leave = True
                 case BuiltinCommand() as builtin:
                     self._console.print(render(builtin.name, self._queue.ask(builtin)))
-                case PlanCommand() as plan:
-                    item = self._queue.submit(plan, prompt.meta(self._journal.session_id))
+                case PlanCall() as plan:
+                    meta = prompt.meta(self._journal.session_id)
+                    item = self._queue.submit(replace(plan, meta=meta))
         self._record(prompt, item)
         if item is not None:
             with self._explaining():
@@ -196,7 +192,7 @@ class CatalogueCompleter(Completer):
     """
 
     def __init__(self) -> None:
-        self.plans: dict[str, Plan] = {}
+        self.plans: Mapping[str, Plan] = {}
         self.devices: dict[str, Device] = {}
 
     def get_completions(

@@ -1,6 +1,7 @@
 """Follows the device layer: each published volume is registered and shown, without being asked."""
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -9,8 +10,9 @@ from typing import Self
 from pydantic import JsonValue
 
 from gently.agent.image_manager import ImageManager
-from gently.client import ClientError, DeviceLayerClient, Event
+from gently.client import DeviceLayerClient
 from gently.core.data_store import DataStoreError
+from gently.wire import ClientError, Event
 from storage import StorageError
 
 LOGGER = logging.getLogger(__name__)
@@ -46,7 +48,11 @@ class VolumeFollower:
         self._announce = announce
         self._notify = notify
         self._events = device_layer.events(
-            kinds=["volume.published"], on_connect=self._connected, on_lost=self._lost
+            kinds=["volume.published"],
+            on_connect=self._connected,
+            on_lost=self._lost,
+            timeout_s=math.inf,
+            patience_s=math.inf,
         )
         self._thread = threading.Thread(target=self._follow, name="volume-follower")
 

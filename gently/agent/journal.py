@@ -7,8 +7,8 @@ from uuid import uuid4
 
 from pydantic import JsonValue
 
-from gently.client import Item
 from gently.core.data_store import DataStore
+from gently.wire import Item
 
 
 def now() -> str:

@@ -1,14 +1,14 @@
 """The copilot's verbs over the device layer: run a plan and tell how it ended; ask a question."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import JsonValue, ValidationError
-
-from gently.agent.commands import BUILTINS, BuiltinCommand, PlanCommand
-from gently.client import DeviceLayerClient, Item, ItemState, Progress, Status, Volume
+from gently.agent.commands import BUILTINS, BuiltinCommand
+from gently.client import DeviceLayerClient
 from gently.core.data_store import Trace
+from gently.wire import Item, ItemState, PlanCall, Progress, Result, Status
 
 VOLUMES_SHOWN: Final = 20
 
@@ -18,15 +18,7 @@ class Completed:
     """The plan ran to its end."""
 
     item: Item
-    value: JsonValue
-
-    @property
-    def volume(self) -> Volume | None:
-        """The volume that the plan returned, if it returned one."""
-        try:
-            return Volume.model_validate(self.value)
-        except ValidationError:
-            return None
+    result: Result
 
 
 @dataclass(frozen=True)
@@ -72,18 +64,15 @@ class QueueServerClient:
         self._device_layer = device_layer
         self._trace = trace
 
-    def submit(self, command: PlanCommand, meta: Mapping[str, JsonValue] | None = None) -> Item:
-        """Have a plan run now; returns as soon as it is accepted.
-
-        Its documents and files say what `meta` says.
-        """
-        return self._device_layer.execute(command.name, meta, **command.kwargs)
+    def submit(self, plan: PlanCall) -> Item:
+        """Have a plan run now; returns as soon as it is accepted."""
+        return self._device_layer.execute(plan)
 
     def follow(
         self, item_uid: str, on_progress: Callable[[Progress], None] | None = None
     ) -> Outcome:
         """Block until the plan has ended, telling its progress, and return how."""
-        return _outcome(self._device_layer.wait(item_uid, on_progress))
+        return _outcome(self._device_layer.wait(item_uid, on_progress, timeout_s=math.inf))
 
     def ask(self, command: BuiltinCommand) -> Any:
         """Carry out a builtin command and return what is to be shown: replies, or None.
@@ -96,15 +85,15 @@ class QueueServerClient:
 
 
 def _outcome(state: ItemState) -> Outcome:
-    result = state.result
-    reason = result.msg if result is not None else ""
+    result = state.result or Result(exit_status=state.state)
     match state.state:
         case "completed":
-            return Completed(state.item, None if result is None else result.return_value)
+            return Completed(state.item, result)
         case "failed":
-            return Failed(state.item, reason or "the device layer gave no reason; its log has it")
+            reason = result.msg or "the device layer gave no reason; its log has it"
+            return Failed(state.item, reason)
         case how:
-            return Ended(state.item, how, reason)
+            return Ended(state.item, how, result.msg)
 
 
 def _help(device_layer: DeviceLayerClient, about: str | None) -> Mapping[str, Any]:
@@ -124,7 +113,7 @@ def _resume(device_layer: DeviceLayerClient, _: str | None) -> Status:
 
 _ANSWERS: Final[Mapping[str, Callable[[DeviceLayerClient, str | None], Any]]] = {
     "help": _help,
-    "plans": lambda device_layer, _: device_layer.plans(),
+    "plans": lambda device_layer, _: dict(device_layer.plans()),
     "devices": lambda device_layer, _: device_layer.devices(),
     "read": lambda device_layer, name: device_layer.read_device(str(name)),
     "status": lambda device_layer, _: device_layer.status(),

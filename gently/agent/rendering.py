@@ -10,22 +10,21 @@ from rich.table import Column, Table
 from rich.text import Text
 from rich.tree import Tree
 
-from gently.agent.commands import BUILTINS, PlanCommand, write
-from gently.agent.parameters import Parameter
+from gently.agent.commands import BUILTINS, write
 from gently.agent.queue_server_client import Completed, Ended, Failed, Outcome
-from gently.client import (
+from gently.core.data_store import Record, Step, Trace
+from gently.wire import (
     Device,
     DeviceReading,
     HistoryItem,
     Item,
     Plan,
+    PlanCall,
     Queue,
-    Reading,
     Status,
     StopReport,
     Volume,
 )
-from gently.core.data_store import Record, Step, Trace
 
 
 def render(verb: str, answer: Any) -> RenderableType:
@@ -40,18 +39,15 @@ def render_outcome(outcome: Outcome, page_url: str | None) -> Text:
             return Text(f"{item.name} failed: {reason}", style="red")
         case Ended(item, how, reason):
             return Text(f"{item.name} was {how}{f': {reason}' if reason else ''}", style="yellow")
-        case Completed(item, value) if outcome.volume is None:
-            return Text(
-                f"{item.name} is done{'' if value is None else f': {value}'}", style="green"
-            )
-        case Completed(item):
+        case Completed(item, result) if result.volume is not None:
             done = Text(f"{item.name} is done", style="green")
-            return Text("\n").join([done, *_facts(outcome.volume, page_url)])
+            return Text("\n").join([done, *_facts(result.volume, page_url)])
+        case Completed(item, result):
+            value = "" if result.return_value is None else f": {result.return_value}"
+            return Text(f"{item.name} is done{value}", style="green")
 
 
-def _facts(volume: Volume | None, page_url: str | None) -> Iterator[Text]:
-    if volume is None:
-        return
+def _facts(volume: Volume, page_url: str | None) -> Iterator[Text]:
     yield Text(f"  uid     {volume.uid}", style="bold")
     yield Text(f"  pixels  {_pixels(volume)}")
     yield Text(f"  file    {volume.path}")
@@ -78,7 +74,7 @@ def _help(answer: Mapping[str, Any]) -> RenderableType:
 def _plans(plans: Mapping[str, Plan]) -> RenderableType:
     table = Table("plan", "what it does", "parameters", box=None)
     for plan in plans.values():
-        parameters = Parameter.all_of(plan.json_schema).values()
+        parameters = plan.parameters.values()
         names = " ".join(p.name if p.required else f"[{p.name}]" for p in parameters)
         table.add_row(Text(plan.name, style="bold"), Text(plan.description), Text(names))
     return table
@@ -86,7 +82,7 @@ def _plans(plans: Mapping[str, Plan]) -> RenderableType:
 
 def _plan(plan: Plan) -> RenderableType:
     table = Table("parameter", "what it may be", "default", "", box=None)
-    for parameter in Parameter.all_of(plan.json_schema).values():
+    for parameter in plan.parameters.values():
         default = "(required)" if parameter.required else parameter.write(parameter.default)
         table.add_row(
             Text(parameter.name, style="bold"),
@@ -114,14 +110,10 @@ def _reading(reading: DeviceReading) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for name, one in reading.readings.items():
         age = "" if one.age_s is None else f"{one.age_s:.1f} s ago"
-        table.add_row(Text(name, style="bold"), Text(_value(one)), Text(age, style="dim"))
+        table.add_row(Text(name, style="bold"), Text(str(one)), Text(age, style="dim"))
     if reading.stale:
         return Group(table, Text("stale: the hardware has not confirmed this", style="yellow"))
     return table
-
-
-def _value(reading: Reading) -> str:
-    return f"{reading.value} {reading.units or ''}".rstrip()
 
 
 def _status(status: Status) -> RenderableType:
@@ -182,22 +174,9 @@ def _said(record: Record) -> str:
 
 
 def _stop(report: StopReport) -> RenderableType:
-    lines = [
-        Text("everything stopped", style="green")
-        if report.success
-        else Text("NOT everything stopped; look at the microscope", style="bold red")
-    ]
-    for name, device in report.devices.items():
-        state = (
-            "stopped" if device.stopped else f"did NOT stop: {device.error or 'no reason given'}"
-        )
-        readings = ", ".join(f"{key} {_value(one)}" for key, one in device.readings.items())
-        lines.append(Text(f"  {name} {state}{f' ({readings})' if readings else ''}"))
-    if report.item_uid is not None:
-        lines.append(Text(f"  item {report.item_uid} was ended"))
-    if report.msg:
-        lines.append(Text(report.msg))
-    return Group(*lines)
+    whole, *details = report.sentences()
+    style = "green" if report.success else "bold red"
+    return Text("\n").join([Text(whole, style=style), *map(Text, details)])
 
 
 def _queue(queue: Queue) -> RenderableType:
@@ -227,7 +206,7 @@ def _line(item: Item) -> str:
     """Return the item as it could be typed; its plan may be gone from the catalogue."""
     properties: dict[str, JsonValue] = {name: {} for name in item.kwargs}
     plan = Plan(name=item.name, schema={"properties": properties})
-    return write(PlanCommand(item.name, item.kwargs), {item.name: plan})
+    return write(PlanCall(item.name, item.kwargs), {item.name: plan})
 
 
 _RENDERERS: Final[Mapping[str, Callable[[Any], RenderableType]]] = {

@@ -9,6 +9,7 @@ uid, refusals with their remedy. The exit code tells what became of it.
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from enum import IntEnum
 from typing import TextIO
 
@@ -18,15 +19,15 @@ from gently.agent.commands import (
     BuiltinCommand,
     Command,
     CommandError,
-    PlanCommand,
     RefusedHereError,
     needs_catalogue,
     parse,
 )
 from gently.agent.journal import Journal, Prompt
 from gently.agent.queue_server_client import Completed, Ended, Failed, QueueServerClient
-from gently.client import ClientError, DeviceLayerClient, DeviceLayerUnreachable, Item, Progress
+from gently.client import DeviceLayerClient
 from gently.core.data_store import DataStoreError, Trace
+from gently.wire import ClientError, DeviceLayerUnreachable, Item, PlanCall, Progress
 
 
 class Exit(IntEnum):
@@ -104,8 +105,8 @@ class OneCommand:
                 self._answer(answer)
                 self._record(prompt)
                 return Exit.FAILED if getattr(answer, "success", True) is False else Exit.DONE
-            case PlanCommand() as plan:
-                item = self._queue.submit(plan, prompt.meta(self._session_id))
+            case PlanCall() as plan:
+                item = self._queue.submit(replace(plan, meta=prompt.meta(self._session_id)))
                 self._record(prompt, item)
                 return self._follow(item)
 
@@ -143,14 +144,14 @@ class OneCommand:
         return Exit.FAILED
 
     def _completed(self, outcome: Completed) -> None:
-        if (volume := outcome.volume) is not None:
+        if (volume := outcome.result.volume) is not None:
             self._say(f"uid {volume.uid}: {volume.shape} {volume.dtype} in {volume.path}")
             try:
                 self._register(volume.uid)
             except DataStoreError as error:
                 # The volume is there all the same: a copilot that sees the folder catches up.
                 self._say(f"the volume is published but not registered: {error}")
-        self._answer(outcome.value)
+        self._answer(outcome.result.return_value)
 
     def _answer(self, answer: object) -> None:
         if isinstance(answer, Trace):

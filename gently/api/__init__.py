@@ -1,6 +1,7 @@
 """The HTTP edge of the device layer: JSON in, metadata out, on loopback."""
 
-from gently.api.app import create_app
+from gently.api.app import ROUTES, create_app
 from gently.api.server import ApiServer, PortTakenError, bind
+from gently.api.sockets import SOCKETS
 
-__all__ = ["ApiServer", "PortTakenError", "bind", "create_app"]
+__all__ = ["ROUTES", "SOCKETS", "ApiServer", "PortTakenError", "bind", "create_app"]

@@ -1,7 +1,7 @@
 """The application: routes as one list, errors as one table."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypedDict
 
@@ -10,11 +10,20 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 
-from gently.api.dialect import dialect_routes
-from gently.api.extensions import extension_routes
+from gently.api.catalogue_routes import CATALOGUE_ROUTES
+from gently.api.console_routes import CONSOLE_ROUTES
+from gently.api.engine_routes import ENGINE_ROUTES
+from gently.api.environment_routes import ENVIRONMENT_ROUTES
+from gently.api.event_routes import EVENT_ROUTES
 from gently.api.guard import LoopbackOnly
+from gently.api.history_routes import HISTORY_ROUTES
+from gently.api.instrument_routes import INSTRUMENT_ROUTES
+from gently.api.lock_routes import LOCK_ROUTES
 from gently.api.messages import BodyError, BodyTooLargeError, Json, RequestRefusedError
-from gently.api.sockets import socket_routes
+from gently.api.queue_routes import QUEUE_ROUTES
+from gently.api.routes import ApiRoute, starlette_route
+from gently.api.sockets import SOCKETS, socket_route
+from gently.api.volume_routes import VOLUME_ROUTES
 from gently.core.device_layer import DeviceLayer
 from gently.core.errors import DeviceNotFoundError, GentlyError, ItemNotFoundError, WrongStateError
 from storage import (
@@ -25,9 +34,23 @@ from storage import (
     VolumeNotFoundError,
 )
 
-__all__ = ["create_app"]
+__all__ = ["GROUPS", "ROUTES", "create_app"]
 
 LOGGER = logging.getLogger(__name__)
+
+GROUPS: Mapping[str, tuple[ApiRoute, ...]] = {
+    "Status and environment": ENVIRONMENT_ROUTES,
+    "Plans and devices": (*CATALOGUE_ROUTES, *INSTRUMENT_ROUTES),
+    "Queue": QUEUE_ROUTES,
+    "History": HISTORY_ROUTES,
+    "Stop and the RunEngine": ENGINE_ROUTES,
+    "Volumes and runs": VOLUME_ROUTES,
+    "Events and log": (*EVENT_ROUTES, *CONSOLE_ROUTES),
+    "Control": LOCK_ROUTES,
+}
+"""Every route that there is, as it is documented; the WebSockets are in ``SOCKETS``."""
+
+ROUTES = tuple(route for group in GROUPS.values() for route in group)
 
 # The nearest class of an error decides; what is not listed is our own fault.
 _STATUS: dict[type[Exception], int] = {
@@ -67,7 +90,7 @@ def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) 
         yield {"layer": layer}
 
     return Starlette(
-        routes=[*dialect_routes(), *extension_routes(), *socket_routes()],
+        routes=[*map(starlette_route, ROUTES), *map(socket_route, SOCKETS)],
         exception_handlers={
             HTTPException: _http_error,
             Exception: _unexpected,

@@ -5,11 +5,74 @@ from collections.abc import Mapping
 from typing import Any
 
 from bluesky.protocols import Flyable, Movable, Readable
+from pydantic import Field
 
 from devices import HardwareDevice
+from gently.api.models import Answer, Json
 from gently.core.catalogue import Catalogue, PlanEntry
 
-__all__ = ["allowed_devices", "allowed_plans"]
+__all__ = ["DeviceDescription", "PlanDescription", "allowed_devices", "allowed_plans"]
+
+
+class ParameterKind(Answer):
+    """Of a parameter, in the words of Python's inspect."""
+
+    name: str
+    value: int
+
+
+class ParameterAnnotation(Answer):
+    """Of what type a parameter is."""
+
+    type: str
+    devices: dict[str, list[str]] | None = None
+    enums: dict[str, list[Json]] | None = None
+
+
+class PlanParameter(Answer):
+    """A parameter of a plan, as Bluesky's clients read it."""
+
+    name: str
+    kind: ParameterKind
+    annotation: ParameterAnnotation
+    description: str | None = None
+    default: str | None = Field(None, description="As Python writes it.")
+    min: float | None = None
+    max: float | None = None
+
+
+class PlanDescription(Answer):
+    """A plan."""
+
+    name: str
+    description: str
+    module: str
+    properties: dict[str, bool]
+    parameters: list[PlanParameter]
+    schema_: dict[str, Json] = Field(
+        alias="schema", description="The JSON Schema that the arguments are validated by."
+    )
+
+
+class AxisLimits(Answer):
+    """How far an axis may be moved."""
+
+    low: float
+    high: float
+    units: str
+
+
+class DeviceDescription(Answer):
+    """A device."""
+
+    classname: str
+    module: str
+    is_readable: bool
+    is_movable: bool
+    is_flyable: bool
+    components: dict[str, Json]
+    label: str = Field(description="In Micro-Manager.")
+    limits: dict[str, AxisLimits] = Field(description="By axis, both ends allowed.")
 
 
 def allowed_plans(catalogue: Catalogue) -> dict[str, Any]:

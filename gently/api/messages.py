@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +14,6 @@ from gently.core.errors import FieldError, GentlyError, field_errors
 __all__ = [
     "BodyError",
     "BodyTooLargeError",
-    "ItemBody",
     "Json",
     "RequestRefusedError",
     "parse",
@@ -49,19 +48,6 @@ class Json(Response):
     def render(self, content: Any) -> bytes:
         """Encode; see `encoded`."""
         return encoded(content)
-
-
-class ItemBody(BaseModel):
-    """A plan or an instruction as Bluesky's clients send it."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    item_type: str = "plan"
-    name: str
-    item_uid: str | None = None
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = Field(default_factory=dict)
-    meta: dict[str, Any] = Field(default_factory=dict)
 
 
 async def read_parameters(request: Request) -> dict[str, Any]:

@@ -1,176 +1,106 @@
-"""Bluesky's routes about the queue and its history."""
+"""Bluesky's routes about the queue."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, StrictBool, model_validator
+from pydantic import ConfigDict, Field, StrictBool
 from starlette.concurrency import run_in_threadpool
 
-from gently.api.handlers import Answer, Body, DialectRoute
-from gently.api.messages import ItemBody, RequestRefusedError, parse
-from gently.core.device_layer import DeviceLayer
-from gently.core.errors import (
-    FieldError,
-    GentlyError,
-    ItemNotFoundError,
-    PlanRefusedError,
-    WrongStateError,
+from gently.api.messages import RequestRefusedError, parse
+from gently.api.models import Answer, Body, Done, ItemBody, Json, Nothing, QueuedItem
+from gently.api.queue_bodies import (
+    AddBody,
+    BatchBody,
+    MoveBatchBody,
+    MoveBody,
+    PickBody,
+    RemoveBatchBody,
+    UpdateBody,
 )
+from gently.api.routes import ApiRoute, Call, Given
+from gently.core.access import Principal, Scope
+from gently.core.device_layer import DeviceLayer
+from gently.core.errors import FieldError, GentlyError, PlanRefusedError, WrongStateError
 from gently.core.items import Item
 from gently.core.queue import AlreadySubmittedError
-from gently.core.transitions import Place, QueueMode
+from gently.core.transitions import QueueMode
 
 __all__ = ["QUEUE_ROUTES"]
 
-Position = int | Literal["front", "back"]
 
+class ModeValues(Body):
+    """How the queue runs; what is not given stays."""
 
-class _Beside(Body):
-    own: ClassVar[str]
-
-    before_uid: str | None = None
-    after_uid: str | None = None
-
-    def beside(self, uids: list[str]) -> int | None:
-        """Return the index that a neighbour stands for."""
-        if self.before_uid is not None:
-            return _index(uids, self.before_uid)
-        if self.after_uid is not None:
-            return _index(uids, self.after_uid) + 1
-        return None
-
-    @model_validator(mode="after")
-    def _is_unambiguous(self) -> Self:
-        places = ("before_uid", "after_uid", self.own)
-        given = [name for name in places if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise ValueError(f"only one of {' and '.join(given)} can say the place")
-        return self
-
-
-class _PlaceBody(_Beside):
-    own = "pos"
-
-    pos: Position | None = None
-
-    def place(self, uids: list[str]) -> int:
-        """Return where something new goes among those that wait."""
-        index = self.beside(uids)
-        if index is not None:
-            return index
-        if self.pos is None or self.pos == "back":
-            return len(uids)
-        if self.pos == "front":
-            return 0
-        return min(max(0, self.pos if self.pos >= 0 else len(uids) + 1 + self.pos), len(uids))
-
-    def place_in(self, layer: DeviceLayer) -> Place:
-        """Return `place`, by which after the item that runs is at the front."""
-        running = layer.queue.running
-        if running is not None and self.after_uid == running.item_uid:
-            return lambda _: 0
-        return self.place
-
-
-class _SubmitBody(_PlaceBody):
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-
-
-class _AddBody(_SubmitBody):
-    item: ItemBody
-
-
-class _BatchBody(_SubmitBody):
-    items: list[dict[str, Any]]
-
-
-class _UpdateBody(Body):
-    item: ItemBody
-    replace: bool = False
-
-
-class _PickBody(Body):
-    uid: str | None = None
-    pos: Position = "back"
-
-    def pick(self, items: tuple[Item, ...]) -> Item:
-        """Return the item that is meant."""
-        if self.uid is not None:
-            return items[_index([item.item_uid for item in items], self.uid)]
-        place = {"front": 0, "back": -1}[self.pos] if isinstance(self.pos, str) else self.pos
-        try:
-            return items[place]
-        except IndexError:
-            raise ItemNotFoundError(f"no item waits at position {self.pos!r}") from None
-
-
-class _DestinationBody(_Beside):
-    own = "pos_dest"
-
-    pos_dest: Position | None = None
-
-    def destination(self, others: list[str], moved: int) -> int:
-        """Return where what is moved goes among the others, so that it begins at ``pos_dest``."""
-        index = self.beside(others)
-        if index is not None:
-            return index
-        if self.pos_dest is None:
-            raise WrongStateError("Say where to: pos_dest, before_uid or after_uid.")
-        if isinstance(self.pos_dest, str):
-            return 0 if self.pos_dest == "front" else len(others)
-        length = len(others) + moved
-        if not -length <= self.pos_dest < length:
-            raise ItemNotFoundError(f"no item waits at position {self.pos_dest}")
-        return min(self.pos_dest % length, len(others))
-
-
-class _MoveBody(_DestinationBody):
-    uid: str | None = None
-    pos: Position | None = None
-
-
-class _MoveBatchBody(_DestinationBody):
-    uids: list[str] = Field(default_factory=list)
-    reorder: bool = False
-
-
-class _RemoveBatchBody(Body):
-    uids: list[str]
-    ignore_missing: bool = True
-
-
-class _ModeValues(Body):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    loop: StrictBool | None = None
-    ignore_failures: StrictBool | None = None
+    loop: StrictBool | None = Field(None, description="What completes goes to the back again.")
+    ignore_failures: StrictBool | None = Field(None, description="Go on after a failure.")
 
 
-class _ModeBody(Body):
-    mode: Literal["default"] | _ModeValues
+class ModeBody(Body):
+    """How the queue runs."""
+
+    mode: Literal["default"] | ModeValues
 
 
-class _AutostartBody(Body):
+class AutostartBody(Body):
+    """Whether items begin by themselves."""
+
     enable: StrictBool
 
 
-class _HistoryBody(Body):
-    size: Annotated[int, Field(ge=0)] | None = None
-    item_uid: str | None = None
+class QueueAnswer(Done):
+    """The queue."""
 
-    @model_validator(mode="after")
-    def _is_unambiguous(self) -> Self:
-        if self.size is not None and self.item_uid is not None:
-            raise ValueError("only one of size and item_uid can be given")
-        return self
+    items: list[QueuedItem] = Field(description="Those that wait, in their order.")
+    running_item: QueuedItem | dict[str, None] = Field(description="`{}` if none runs.")
+    plan_queue_uid: str = Field(description="Changes when the queue does.")
+
+
+class WaitingItem(Done):
+    """An item that waits."""
+
+    item: QueuedItem
+
+
+class ItemDone(Done):
+    """An item to which it was done."""
+
+    item: QueuedItem
+    qsize: int = Field(description="How many items wait.")
+
+
+class ItemsDone(Done):
+    """Items to which it was done."""
+
+    items: list[QueuedItem]
+    qsize: int = Field(description="How many items wait.")
+
+
+class SubmissionResult(Answer):
+    """What there is to say about one of several items."""
+
+    success: bool
+    msg: str
+
+
+class BatchAnswer(Answer):
+    """What became of several items."""
+
+    success: bool
+    msg: str
+    items: list[Json] = Field(
+        description="As they were queued; or as they came, if not all can be."
+    )
+    results: list[SubmissionResult] = Field(description="What there is to say about each.")
+    qsize: int = Field(description="How many items wait.")
 
 
 # ---------------------------------------------------------------------- what waits
 
 
-async def _queue_get(layer: DeviceLayer, _: Mapping[str, Any]) -> Answer:
-    queue = layer.queue.snapshot()
+async def _queue_get(call: Call[Nothing]) -> Given:
+    queue = call.layer.queue.snapshot()
     return {
         "items": [item.message() for item in queue.waiting],
         "running_item": queue.running.message() if queue.running else {},
@@ -178,9 +108,9 @@ async def _queue_get(layer: DeviceLayer, _: Mapping[str, Any]) -> Answer:
     }
 
 
-async def _item_add(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
-    body = parse(_AddBody, parameters)
-    item = _item(body.item, key=body.idempotency_key)
+async def _item_add(call: Call[AddBody]) -> Given:
+    layer, body = call.layer, call.body
+    item = _item(body.item, call.principal, key=body.idempotency_key)
     try:
         qsize = await run_in_threadpool(layer.add, item, body.place_in(layer))
     except AlreadySubmittedError as known:
@@ -188,9 +118,9 @@ async def _item_add(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer
     return {"item": item.message(), "qsize": qsize}
 
 
-async def _item_add_batch(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
-    body = parse(_BatchBody, parameters)
-    items, results = await run_in_threadpool(_checked, layer, body.items)
+async def _item_add_batch(call: Call[BatchBody]) -> Given:
+    layer, body = call.layer, call.body
+    items, results = await run_in_threadpool(_checked, layer, body.items, call.principal)
     failed = sum(not result["success"] for result in results)
     if failed:
         return {
@@ -201,28 +131,29 @@ async def _item_add_batch(layer: DeviceLayer, parameters: Mapping[str, Any]) -> 
             "results": results,
             "qsize": _waiting(layer),
         }
-    if body.idempotency_key is not None:
-        keys = [f"{body.idempotency_key}#{number}" for number in range(len(items))]
-        items = [replace(item, key=key) for item, key in zip(items, keys, strict=True)]
     try:
-        qsize = await run_in_threadpool(layer.queue.add_batch, items, body.place_in(layer))
+        qsize = await run_in_threadpool(
+            layer.queue.add_batch, items, body.place_in(layer), body.idempotency_key
+        )
     except AlreadySubmittedError as known:
         items, qsize = list(known.items), _waiting(layer)
     return {"items": [item.message() for item in items], "results": results, "qsize": qsize}
 
 
-async def _item_update(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
-    body = parse(_UpdateBody, parameters)
-    if body.item.item_uid is None:
+async def _item_update(call: Call[UpdateBody]) -> Given:
+    asked, uid = call.body.item, call.body.item.item_uid
+    if uid is None:
         raise RequestRefusedError((FieldError("item.item_uid", "is missing"),))
-    item = _item(body.item) if body.replace else _item(body.item, item_uid=body.item.item_uid)
-    qsize = await run_in_threadpool(layer.update, body.item.item_uid, item)
+    item = _item(asked, call.principal)
+    if not call.body.replace:
+        item = replace(item, item_uid=uid)
+    qsize = await run_in_threadpool(call.layer.update, uid, item)
     return {"item": item.message(), "qsize": qsize}
 
 
-async def _item_execute(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
-    body = parse(_AddBody, parameters)
-    item = _item(body.item, key=body.idempotency_key)
+async def _item_execute(call: Call[AddBody]) -> Given:
+    layer, body = call.layer, call.body
+    item = _item(body.item, call.principal, key=body.idempotency_key)
     try:
         qsize = await run_in_threadpool(layer.execute, item)
     except AlreadySubmittedError as known:
@@ -230,30 +161,28 @@ async def _item_execute(layer: DeviceLayer, parameters: Mapping[str, Any]) -> An
     return {"item": item.message(), "qsize": qsize}
 
 
-async def _item_get(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
-    item = parse(_PickBody, parameters).pick(layer.queue.snapshot().waiting)
-    return {"item": item.message()}
+async def _item_get(call: Call[PickBody]) -> Given:
+    return {"item": call.body.pick(call.layer.queue.snapshot().waiting).message()}
 
 
-async def _item_remove(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
-    item = parse(_PickBody, parameters).pick(layer.queue.snapshot().waiting)
-    removed = await run_in_threadpool(layer.queue.remove, item.item_uid)
-    return {"item": removed.message(), "qsize": _waiting(layer)}
+async def _item_remove(call: Call[PickBody]) -> Given:
+    item = call.body.pick(call.layer.queue.snapshot().waiting)
+    removed = await run_in_threadpool(call.layer.queue.remove, item.item_uid)
+    return {"item": removed.message(), "qsize": _waiting(call.layer)}
 
 
-async def _item_remove_batch(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
-    body = parse(_RemoveBatchBody, parameters)
+async def _item_remove_batch(call: Call[RemoveBatchBody]) -> Given:
     removed = await run_in_threadpool(
-        layer.queue.remove_batch, body.uids, ignore_missing=body.ignore_missing
+        call.layer.queue.remove_batch, call.body.uids, ignore_missing=call.body.ignore_missing
     )
-    return {"items": [item.message() for item in removed], "qsize": _waiting(layer)}
+    return {"items": [item.message() for item in removed], "qsize": _waiting(call.layer)}
 
 
-async def _item_move(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
-    body = parse(_MoveBody, parameters)
+async def _item_move(call: Call[MoveBody]) -> Given:
+    layer, body = call.layer, call.body
     if (body.pos is None) == (body.uid is None):
         raise WrongStateError("Say what to move: either pos or uid.")
-    picked = _PickBody(uid=body.uid, pos="back" if body.pos is None else body.pos)
+    picked = PickBody(uid=body.uid, pos="back" if body.pos is None else body.pos)
     item = picked.pick(layer.queue.snapshot().waiting)
     if item.item_uid not in (body.before_uid, body.after_uid):  # beside itself is where it is
         await run_in_threadpool(
@@ -262,8 +191,8 @@ async def _item_move(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answe
     return {"item": item.message(), "qsize": _waiting(layer)}
 
 
-async def _item_move_batch(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
-    body = parse(_MoveBatchBody, parameters)
+async def _item_move_batch(call: Call[MoveBatchBody]) -> Given:
+    layer, body = call.layer, call.body
     moved = await run_in_threadpool(
         layer.queue.move,
         body.uids,
@@ -273,94 +202,59 @@ async def _item_move_batch(layer: DeviceLayer, parameters: Mapping[str, Any]) ->
     return {"items": [item.message() for item in moved], "qsize": _waiting(layer)}
 
 
-async def _queue_clear(layer: DeviceLayer, _: Mapping[str, Any]) -> Answer:
-    await run_in_threadpool(layer.queue.clear)
+async def _queue_clear(call: Call[Nothing]) -> Given:
+    await run_in_threadpool(call.layer.queue.clear)
     return {}
 
 
 # ---------------------------------------------------------------------- what runs
 
 
-async def _queue_start(layer: DeviceLayer, _: Mapping[str, Any]) -> Answer:
-    await run_in_threadpool(layer.queue.start)
+async def _queue_start(call: Call[Nothing]) -> Given:
+    await run_in_threadpool(call.layer.queue.start)
     return {}
 
 
-async def _queue_stop(layer: DeviceLayer, _: Mapping[str, Any]) -> Answer:
-    await run_in_threadpool(layer.queue.request_stop, pending=True)
+async def _queue_stop(call: Call[Nothing]) -> Given:
+    await run_in_threadpool(call.layer.queue.request_stop, pending=True)
     return {}
 
 
-async def _queue_stop_cancel(layer: DeviceLayer, _: Mapping[str, Any]) -> Answer:
-    await run_in_threadpool(layer.queue.request_stop, pending=False)
+async def _queue_stop_cancel(call: Call[Nothing]) -> Given:
+    await run_in_threadpool(call.layer.queue.request_stop, pending=False)
     return {}
 
 
-async def _queue_autostart(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
-    await run_in_threadpool(
-        layer.queue.set_autostart, enabled=parse(_AutostartBody, parameters).enable
-    )
+async def _queue_autostart(call: Call[AutostartBody]) -> Given:
+    await run_in_threadpool(call.layer.queue.set_autostart, enabled=call.body.enable)
     return {}
 
 
-async def _queue_mode_set(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
-    asked = parse(_ModeBody, parameters).mode
-    if asked == "default":
-        await run_in_threadpool(layer.queue.set_mode, **asdict(QueueMode()))
-    else:
-        await run_in_threadpool(layer.queue.set_mode, **asked.model_dump(exclude_none=True))
-    return {}
-
-
-# ---------------------------------------------------------------------- history
-
-
-async def _history_get(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
-    queue = layer.queue.snapshot()
-    body = parse(_HistoryBody, parameters)
-    items = queue.history
-    if body.size is not None:
-        items = items[max(0, len(items) - body.size) :]
-    elif body.item_uid is not None:
-        items = tuple(item for item in items if item.item_uid == body.item_uid)
-    return {
-        "items": [item.message() for item in items],
-        "plan_history_uid": queue.plan_history_uid,
-    }
-
-
-async def _history_clear(layer: DeviceLayer, parameters: Mapping[str, Any]) -> Answer:
-    body = parse(_HistoryBody, parameters)
-
-    def keep(history: tuple[Item, ...]) -> tuple[Item, ...]:
-        if body.item_uid is None:
-            return history[max(0, len(history) - (body.size or 0)) :]
-        uids = [item.item_uid for item in history]
-        return history[uids.index(body.item_uid) + 1 :] if body.item_uid in uids else history
-
-    await run_in_threadpool(layer.queue.clear_history, keep)
+async def _queue_mode_set(call: Call[ModeBody]) -> Given:
+    asked = call.body.mode
+    mode = asdict(QueueMode()) if asked == "default" else asked.model_dump(exclude_none=True)
+    await run_in_threadpool(call.layer.queue.set_mode, **mode)
     return {}
 
 
 # ---------------------------------------------------------------------- items
 
 
-def _item(body: ItemBody, *, item_uid: str | None = None, key: str | None = None) -> Item:
+def _item(body: ItemBody, asker: Principal, *, key: str | None = None) -> Item:
     if body.item_type not in ("plan", "instruction"):
         problem = f"only plans can be queued here, not {body.item_type!r}; uploaded code never runs"
         raise PlanRefusedError(body.name, (FieldError("item_type", problem),))
-    item = Item(**body.model_dump(exclude={"item_uid"}), key=key)
-    return item if item_uid is None else replace(item, item_uid=item_uid)
+    return Item(**body.model_dump(exclude={"item_uid"}), user=asker.name, key=key)
 
 
 def _checked(
-    layer: DeviceLayer, items: list[dict[str, Any]]
+    layer: DeviceLayer, items: list[dict[str, Any]], asker: Principal
 ) -> tuple[list[Item], list[dict[str, Any]]]:
     """Return the items that can be queued, and for each that came what there is to say."""
     found, results = [], []
     for asked in items:
         try:
-            item = _item(parse(ItemBody, asked))
+            item = _item(parse(ItemBody, asked), asker)
             layer.check(item)
         except GentlyError as error:
             results.append({"success": False, "msg": f"Failed to add a plan: {error}"})
@@ -374,30 +268,139 @@ def _waiting(layer: DeviceLayer) -> int:
     return len(layer.queue.snapshot().waiting)
 
 
-def _index(uids: list[str], uid: str) -> int:
-    try:
-        return uids.index(uid)
-    except ValueError:
-        raise ItemNotFoundError(f"no waiting item has the uid {uid!r}") from None
+# ---------------------------------------------------------------------- the table
+
+
+def _looks(path: str, **what: Any) -> ApiRoute:
+    return ApiRoute(method="GET", path=path, scope=Scope.VIEW, dialect=True, **what)
+
+
+def _commands(path: str, **what: Any) -> ApiRoute:
+    return ApiRoute(
+        method="POST", path=path, scope=Scope.OPERATE, commands=True, dialect=True, **what
+    )
 
 
 QUEUE_ROUTES = (
-    DialectRoute("GET", "/queue/get", _queue_get),
-    DialectRoute("POST", "/queue/item/add", _item_add, "queue"),
-    DialectRoute("POST", "/queue/item/add/batch", _item_add_batch, "queue"),
-    DialectRoute("POST", "/queue/item/update", _item_update, "queue"),
-    DialectRoute("POST", "/queue/item/execute", _item_execute, "environment"),
-    DialectRoute("GET", "/queue/item/get", _item_get),
-    DialectRoute("POST", "/queue/item/remove", _item_remove, "queue"),
-    DialectRoute("POST", "/queue/item/remove/batch", _item_remove_batch, "queue"),
-    DialectRoute("POST", "/queue/item/move", _item_move, "queue"),
-    DialectRoute("POST", "/queue/item/move/batch", _item_move_batch, "queue"),
-    DialectRoute("POST", "/queue/clear", _queue_clear, "queue"),
-    DialectRoute("POST", "/queue/start", _queue_start, "environment"),
-    DialectRoute("POST", "/queue/stop", _queue_stop, "environment"),
-    DialectRoute("POST", "/queue/stop/cancel", _queue_stop_cancel, "environment"),
-    DialectRoute("POST", "/queue/autostart", _queue_autostart, "environment"),
-    DialectRoute("POST", "/queue/mode/set", _queue_mode_set, "queue"),
-    DialectRoute("GET", "/history/get", _history_get),
-    DialectRoute("POST", "/history/clear", _history_clear, "queue"),
+    _looks(
+        "/api/queue/get",
+        handler=_queue_get,
+        summary="The items that wait, and the one that runs",
+        answer=QueueAnswer,
+    ),
+    _commands(
+        "/api/queue/item/add",
+        handler=_item_add,
+        summary="Queue an item",
+        body=AddBody,
+        answer=ItemDone,
+        locked_by="queue",
+    ),
+    _commands(
+        "/api/queue/item/add/batch",
+        handler=_item_add_batch,
+        summary="Queue several items, all or none",
+        body=BatchBody,
+        answer=BatchAnswer,
+        locked_by="queue",
+    ),
+    _commands(
+        "/api/queue/item/update",
+        handler=_item_update,
+        summary="Put another item in the place of one that waits",
+        body=UpdateBody,
+        answer=ItemDone,
+        locked_by="queue",
+    ),
+    _commands(
+        "/api/queue/item/execute",
+        handler=_item_execute,
+        summary="Run an item now, past those that wait",
+        body=AddBody,
+        answer=ItemDone,
+        locked_by="environment",
+    ),
+    _looks(
+        "/api/queue/item/get",
+        handler=_item_get,
+        summary="One of the items that wait",
+        body=PickBody,
+        answer=WaitingItem,
+    ),
+    _commands(
+        "/api/queue/item/remove",
+        handler=_item_remove,
+        summary="Take an item out of the queue",
+        body=PickBody,
+        answer=ItemDone,
+        locked_by="queue",
+    ),
+    _commands(
+        "/api/queue/item/remove/batch",
+        handler=_item_remove_batch,
+        summary="Take several items out of the queue",
+        body=RemoveBatchBody,
+        answer=ItemsDone,
+        locked_by="queue",
+    ),
+    _commands(
+        "/api/queue/item/move",
+        handler=_item_move,
+        summary="Move an item to another place in the queue",
+        body=MoveBody,
+        answer=ItemDone,
+        locked_by="queue",
+    ),
+    _commands(
+        "/api/queue/item/move/batch",
+        handler=_item_move_batch,
+        summary="Move several items side by side",
+        body=MoveBatchBody,
+        answer=ItemsDone,
+        locked_by="queue",
+    ),
+    _commands(
+        "/api/queue/clear",
+        handler=_queue_clear,
+        summary="Take all items that wait out of the queue",
+        answer=Done,
+        locked_by="queue",
+    ),
+    _commands(
+        "/api/queue/start",
+        handler=_queue_start,
+        summary="Run the waiting items one after another, until one does not complete",
+        answer=Done,
+        locked_by="environment",
+    ),
+    _commands(
+        "/api/queue/stop",
+        handler=_queue_stop,
+        summary="Let the queue stop after the item that runs",
+        answer=Done,
+        locked_by="environment",
+    ),
+    _commands(
+        "/api/queue/stop/cancel",
+        handler=_queue_stop_cancel,
+        summary="Let the queue go on after the item that runs",
+        answer=Done,
+        locked_by="environment",
+    ),
+    _commands(
+        "/api/queue/autostart",
+        handler=_queue_autostart,
+        summary="Let items begin by themselves whenever nothing runs, or not",
+        body=AutostartBody,
+        answer=Done,
+        locked_by="environment",
+    ),
+    _commands(
+        "/api/queue/mode/set",
+        handler=_queue_mode_set,
+        summary="Say whether the queue loops, and whether it goes on after a failure",
+        body=ModeBody,
+        answer=Done,
+        locked_by="queue",
+    ),
 )

@@ -9,23 +9,21 @@ from pydantic_core import to_json
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from gently.api.routes import ApiSocket
 from gently.api.status import status
+from gently.core.access import Scope
 from gently.core.console import line
 from gently.core.device_layer import DeviceLayer
 
-__all__ = ["socket_routes"]
+__all__ = ["SOCKETS", "socket_route"]
 
 _EVERY_S = 1.0
 Messages = AsyncGenerator[dict[str, Any]]
 
 
-def socket_routes() -> list[WebSocketRoute]:
-    """Return the routes, each with its endpoint."""
-    return [
-        WebSocketRoute("/api/info/ws", _endpoint(_statuses)),
-        WebSocketRoute("/api/status/ws", _endpoint(_statuses)),
-        WebSocketRoute("/api/console_output/ws", _endpoint(_lines)),
-    ]
+def socket_route(socket: ApiSocket) -> WebSocketRoute:
+    """Return the route as starlette takes it."""
+    return WebSocketRoute(socket.path, _endpoint(socket.messages), name=socket.path)
 
 
 async def _statuses(layer: DeviceLayer) -> Messages:
@@ -82,3 +80,25 @@ async def _until_gone(socket: WebSocket) -> None:
     """Read on, for that is how one learns that a client has left."""
     while (await socket.receive())["type"] != "websocket.disconnect":
         continue
+
+
+SOCKETS = (
+    ApiSocket(
+        path="/api/info/ws",
+        messages=_statuses,
+        summary="The status when it has changed, and once a second",
+        scope=Scope.VIEW,
+    ),
+    ApiSocket(
+        path="/api/status/ws",
+        messages=_statuses,
+        summary="The status when it has changed, and once a second",
+        scope=Scope.VIEW,
+    ),
+    ApiSocket(
+        path="/api/console_output/ws",
+        messages=_lines,
+        summary="Each line of the log",
+        scope=Scope.VIEW,
+    ),
+)

@@ -2,14 +2,62 @@
 
 import time
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import Field
 from pydantic_core import to_json
 
+from gently.api.models import Answer, Done
 from gently.core.device_layer import DeviceLayer
 from gently.core.transitions import QueueState
 
-__all__ = ["status"]
+__all__ = ["StatusAnswer", "status"]
+
+
+class QueueModeAnswer(Answer):
+    """How the queue runs."""
+
+    loop: bool
+    ignore_failures: bool
+
+
+class LockedParts(Answer):
+    """What is locked."""
+
+    environment: bool
+    queue: bool
+
+
+class StatusAnswer(Done):
+    """What a client polls; each ``…_uid`` changes when what it stands for does."""
+
+    msg: str = Field(description="The version of gently.")
+    manager_state: Literal["idle", "starting_queue", "executing_queue", "paused"]
+    items_in_queue: int
+    items_in_history: int
+    running_item_uid: str | None
+    queue_stop_pending: bool = Field(description="The queue stops after this item.")
+    queue_autostart_enabled: bool
+    worker_environment_exists: Literal[True]
+    worker_environment_state: Literal["idle", "executing_plan"]
+    worker_background_tasks: Literal[0]
+    re_state: str = Field(description="The RunEngine's, in its own words.")
+    ip_kernel_state: None
+    ip_kernel_captured: None
+    pause_pending: bool
+    run_list_uid: str
+    plan_queue_uid: str
+    plan_history_uid: str
+    devices_existing_uid: str
+    plans_existing_uid: str
+    devices_allowed_uid: str
+    plans_allowed_uid: str
+    task_results_uid: str
+    lock_info_uid: str
+    plan_queue_mode: QueueModeAnswer
+    lock: LockedParts
+    time: float = Field(description="Seconds since 1970.")
+    status_uid: str = Field(description="Changes when anything here does but the time.")
 
 
 def status(layer: DeviceLayer) -> dict[str, Any]:

@@ -6,16 +6,17 @@ What the HTTP edge calls is here. Nothing here waits for the RunEngine.
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
 from event_model import DocumentNames, schema_validators
 from numpy.typing import NDArray
+from pydantic import ValidationError
+from pydantic_core import to_json
 
 from devices import (
     AcquiredVolume,
@@ -27,13 +28,15 @@ from devices import (
     load_instrument_file,
 )
 from gently import __version__
+from gently.core.aftermath import Aftermath
 from gently.core.catalogue import BoundPlan, Catalogue
 from gently.core.console import Console
-from gently.core.errors import DeviceNotFoundError, FieldError, PlanRefusedError
+from gently.core.errors import DeviceNotFoundError, FieldError, PlanRefusedError, field_errors
 from gently.core.events import EventLog
 from gently.core.items import QUEUE_STOP, Item
-from gently.core.lifecycle import ItemState
+from gently.core.lifecycle import ENDED
 from gently.core.lock import ControlLock
+from gently.core.operations import ItemStamp, LogFile, about_item
 from gently.core.preflight import QUICK, Preflight, PreflightReport
 from gently.core.queue import PlanQueue
 from gently.core.queue_store import QueueStore
@@ -47,6 +50,7 @@ from storage import (
     DocumentStore,
     FrameInfo,
     StoreLock,
+    VolumeLabels,
     VolumeRecord,
     VolumeSpec,
     VolumeStore,
@@ -86,30 +90,33 @@ class DeviceLayer:
         self.lock = ControlLock(lambda info: self.events.publish("lock", lock_info=info))
         self.tasks = TaskList()
         self.console = Console()
+        self._log_stamp = ItemStamp()
         with ExitStack() as undo:
             undo.enter_context(self.console.attached())
             root = settings.storage.expanduser().resolve()
             address = f"http://{settings.host}:{settings.port}"
             undo.enter_context(StoreLock(root, {"pid": os.getpid(), "address": address}))
+            self.log = LogFile(root / "logs" / "device-layer.log", self._log_stamp)
+            undo.enter_context(self.log.attached())
             self.store = undo.enter_context(VolumeStore(root))
-            swept = self.store.sweep()
             self.store.refresh()
             self.instrument = Instrument(
                 load_instrument_file(settings.config), open_sink=self._open_sink
             )
             undo.callback(self.instrument.close)
             self.catalogue = Catalogue(ALL_PLANS, self.instrument.devices)
+            self.documents = DocumentStore(root)
             queue_store = QueueStore(root / "queue.sqlite")
             undo.callback(queue_store.close)
             self._preflight = Preflight(self.store)
-            self._expected: dict[str, PreflightReport] = {}
             self.queue = PlanQueue(
                 self._announce,
                 queue_store,
                 goes_on=settings.queue_after_restart == "continue",
-                note=_unfinished(swept),
+                # Swept as late as this, so that a start that fails takes no trace away.
+                account=Aftermath(self.documents, self.store, self.store.sweep()),
+                quota=settings.quota_per_client,
             )
-            self.documents = DocumentStore(root)
             keeper = undo.enter_context(self.documents.writer())
             self.runner = Runner(self.queue, self.prepare, self.events, self._run_metadata, keeper)
             undo.callback(self._end_the_plan)
@@ -162,7 +169,7 @@ class DeviceLayer:
         self.instrument.find_stages()
         report = self._preflight.check(plan)
         report.raise_refusals()
-        self._expected[item.item_uid] = report
+        self._preflight.expect(item.item_uid, report)
         return plan
 
     def _bound(self, item: Item) -> BoundPlan:
@@ -241,22 +248,23 @@ class DeviceLayer:
     # ------------------------------------------------------------------ introductions
 
     def _announce(self, kind: str, item: Item) -> None:
-        LOGGER.info("%s: %s %s", kind, item.name, item.item_uid)
+        if kind == "item.started":
+            self._log_stamp.running = item.item_uid
+        elif item.state in ENDED and item.item_uid == self._log_stamp.running:
+            self._log_stamp.running = ""
+        with about_item(item.item_uid):
+            LOGGER.info("%s: %s %s", kind, item.name, item.item_uid)
         self.events.publish(
             kind, item_uid=item.item_uid, state=str(item.state), item=item.message()
         )
-        self._compare(item)
+        self._preflight.see(item)
 
-    def _compare(self, item: Item) -> None:
-        """Learn from an item that has run through how long it took."""
-        if item.state in (ItemState.QUEUED, ItemState.RUNNING):
-            return
-        expected = self._expected.pop(item.item_uid, None)  # what was paused has no time of its own
-        if expected and item.state is ItemState.COMPLETED and item.result and item.time_start:
-            self._preflight.learn(expected, item.result.time_stop - item.time_start)
-
-    def _session_of(self, item: Item | None) -> str:
-        return str(item.meta.get("session_id") or self.session_id) if item else self.session_id
+    def _labels(self, item: Item | None) -> VolumeLabels:
+        """Return what an item's `meta` says of its volumes; raises `ValidationError`."""
+        said = item.meta if item else {}
+        known = {key: said[key] for key in VolumeLabels.model_fields if said.get(key) is not None}
+        labels = VolumeLabels.model_validate_json(to_json(known), strict=True)
+        return labels.model_copy(update={"session_id": labels.session_id or self.session_id})
 
     def _run_metadata(self, item: Item) -> dict[str, Any]:
         """Return what the start document of each run of an item says besides bluesky's own."""
@@ -265,7 +273,7 @@ class DeviceLayer:
             "plan_name": item.name,
             "plan_args": {"args": list(item.args), "kwargs": dict(item.kwargs)},
             "item_uid": item.item_uid,
-            "session_id": self._session_of(item),
+            "session_id": self._labels(item).session_id,
             "instrument": self.instrument.name,
             "gently_version": self.version,
         }
@@ -274,9 +282,12 @@ class DeviceLayer:
         """Yield what would break each run of an item, and only once it has begun."""
         for key in sorted(item.meta.keys() & _GIVEN_BY_BLUESKY):
             yield FieldError(f"meta.{key}", "is given to each run by Bluesky; use another key")
-        session_id = item.meta.get("session_id") or self.session_id
-        if not (isinstance(session_id, str) and session_id.isprintable() and len(session_id) < 201):
-            yield FieldError("meta.session_id", "has to be at most 200 printable characters")
+        try:
+            self._labels(item)
+        except ValidationError as problem:
+            for wrong in field_errors(problem):
+                yield FieldError(f"meta.{wrong.field}", wrong.message)
+            return
         start = {**self._run_metadata(item), "uid": "", "time": 0.0, "scan_id": 1}
         for error in schema_validators[DocumentNames.start].iter_errors(start):
             place = ".".join(["meta", *map(str, error.absolute_path)])
@@ -284,6 +295,7 @@ class DeviceLayer:
 
     def _open_sink(self, planned: PlannedVolume) -> FrameSink:
         item = self.queue.running
+        labels = self._labels(item)
         spec = VolumeSpec(
             uid=new_volume_uid(),
             shape=planned.shape,
@@ -292,7 +304,8 @@ class DeviceLayer:
             step_um=planned.step_um,
             exposure_ms=planned.exposure_ms,
             format=planned.file_format,
-            session_id=self._session_of(item),
+            compression=planned.compression,
+            **labels.model_dump(),
             item_uid=item.item_uid if item else "",
             run_uid=planned.run_uid,
             plan_name=item.name if item else "",
@@ -318,11 +331,6 @@ class DeviceLayer:
         self.instrument.core.latch()
         if not self.runner.close(_PLAN_END_S):
             LOGGER.error("the plan did not end; its volume is not published")
-
-
-def _unfinished(swept: Sequence[Path]) -> str:
-    names = ", ".join(path.name for path in swept)
-    return f"Unfinished, and removed: {names}." if names else "No volume was left unfinished."
 
 
 class _Sink:

@@ -17,6 +17,7 @@ __all__ = [
     "ItemNotFoundError",
     "LifecycleError",
     "PlanRefusedError",
+    "QuotaError",
     "WrongStateError",
     "field_errors",
 ]
@@ -36,6 +37,10 @@ class LifecycleError(GentlyError):
 
 class WrongStateError(GentlyError):
     """The request is good, but not now; says what the state is and what to do."""
+
+
+class QuotaError(WrongStateError):
+    """Somebody has as many items in the queue as one may have."""
 
 
 class ItemNotFoundError(GentlyError):

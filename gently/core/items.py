@@ -10,11 +10,37 @@ from pydantic_core import from_json
 from gently.core.encoding import encoded
 from gently.core.lifecycle import ItemState
 
-__all__ = ["QUEUE_STOP", "Item", "ItemType", "Result"]
+__all__ = ["QUEUE_STOP", "Item", "ItemType", "Leftovers", "Result"]
 
 ItemType = Literal["plan", "instruction"]
 QUEUE_STOP = "queue_stop"
 """The one instruction that there is: the queue stops where it stands."""
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What an item has left behind whose process died under it.
+
+    Parameters
+    ----------
+    open_run_uids
+        Runs whose documents were cut off.
+    volume_uids
+        Volumes that were published before, whole.
+    incomplete_uids
+        Volumes that were kept although they fell short.
+    removed
+        The names of unfinished files, which are no more.
+    """
+
+    open_run_uids: tuple[str, ...] = ()
+    volume_uids: tuple[str, ...] = ()
+    incomplete_uids: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def message(self) -> dict[str, list[str]]:
+        """Return it as it is sent."""
+        return {name: list(value) for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -29,10 +55,11 @@ class Result:
     msg: str = ""
     traceback: str = ""
     return_value: Any = None
+    leftovers: Leftovers | None = None
 
     def message(self) -> dict[str, Any]:
         """Return it as it is sent."""
-        return {
+        found = {
             "exit_status": self.exit_status,
             "run_uids": list(self.run_uids),
             "scan_ids": list(self.scan_ids),
@@ -42,6 +69,9 @@ class Result:
             "traceback": self.traceback,
             "return_value": self.return_value,
         }
+        if self.leftovers is not None:
+            found["leftovers"] = self.leftovers.message()
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

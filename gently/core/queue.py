@@ -14,10 +14,11 @@ from typing import Any
 from uuid import uuid4
 
 from gently.core import transitions
+from gently.core.aftermath import died_under
 from gently.core.errors import ItemNotFoundError, WrongStateError
 from gently.core.items import Item, Result
 from gently.core.lifecycle import Step
-from gently.core.queue_store import QueueStore, QueueStoreError
+from gently.core.queue_store import QueueStore, QueueStoreError, key_in_batch
 from gently.core.transitions import Change, Place, QueueState
 
 __all__ = ["AlreadySubmittedError", "Item", "PlanQueue", "QueueSnapshot", "Result"]
@@ -57,8 +58,10 @@ class PlanQueue:
         None keeps it in memory.
     goes_on
         Whether a queue that ran when its process died goes on by itself; otherwise it waits.
-    note
-        What there is to say of an item that was interrupted.
+    account
+        Says what has become of an item whose process died under it.
+    quota
+        How many items one user may have that wait, run or are paused; None sets no bound.
 
     Raises
     ------
@@ -73,17 +76,21 @@ class PlanQueue:
         store: QueueStore | None = None,
         *,
         goes_on: bool = False,
-        note: str = "",
+        account: Callable[[Item], Result] = died_under,
+        quota: int | None = None,
     ) -> None:
         self._announce = announce
         self._store = store or QueueStore()
+        self._quota = quota
         self._changed = threading.Condition()
         self._state = self._saved = self._store.load()
         self._taken = True
         self._closed = False
         self._queue_uid = self._history_uid = uuid4().hex
         with self._changed:
-            self._wake(note, goes_on=goes_on)
+            ran = self._state.running
+            result = account(ran) if ran else None
+            self._commit(transitions.wake(self._state, result, time.time(), goes_on=goes_on))
 
     def snapshot(self) -> QueueSnapshot:
         """Return everything as it is now."""
@@ -121,15 +128,23 @@ class PlanQueue:
 
     def add(self, item: Item, place: Place) -> int:
         """Put an item where `place` says, given the uids that wait; return how many wait."""
-        return self.add_batch([item], place)
-
-    def add_batch(self, items: Sequence[Item], place: Place) -> int:
-        """Put items side by side where `place` says; return how many waited for a moment."""
         with self._changed:
-            self._refuse_what_is_known(items)
-            change = transitions.add(self._state, items, place)
-            self._commit(change)
-            return len(change.state.waiting)
+            self._refuse_what_is_known([item], item.key)
+            return self._submit(transitions.add(self._state, [item], place))
+
+    def add_batch(self, items: Sequence[Item], place: Place, key: str | None = None) -> int:
+        """Put items side by side where `place` says; return how many waited for a moment.
+
+        ``key`` is the idempotency key of the request for all of them.
+        """
+        with self._changed:
+            self._refuse_what_is_known(items, key)
+            if key is not None:
+                items = [
+                    replace(item, key=key_in_batch(key, number))
+                    for number, item in enumerate(items)
+                ]
+            return self._submit(transitions.add(self._state, items, place))
 
     def remove(self, item_uid: str) -> Item:
         """Take a waiting item out; it becomes cancelled."""
@@ -148,8 +163,7 @@ class PlanQueue:
     def update(self, item_uid: str, item: Item) -> int:
         """Put another item in the place of one that waits; return how many wait."""
         with self._changed:
-            self._commit(transitions.update(self._state, item_uid, item))
-            return len(self._state.waiting)
+            return self._submit(transitions.update(self._state, item_uid, item))
 
     def move(self, uids: Sequence[str], place: Place, *, reorder: bool = False) -> list[Item]:
         """Move waiting items, side by side, to where `place` says among the others.
@@ -196,10 +210,9 @@ class PlanQueue:
             If something is running.
         """
         with self._changed:
-            self._refuse_what_is_known([item])
+            self._refuse_what_is_known([item], item.key)
             self._refuse_if_closed()
-            self._commit(transitions.execute(self._state, item, time.time()))
-            return len(self._state.waiting)
+            return self._submit(transitions.execute(self._state, item, time.time()))
 
     def start(self) -> None:
         """Run the waiting items one after another.
@@ -207,7 +220,7 @@ class PlanQueue:
         Raises
         ------
         WrongStateError
-            If something is running, or nothing waits.
+            If something is running.
         """
         with self._changed:
             self._refuse_if_closed()
@@ -260,15 +273,12 @@ class PlanQueue:
                 lambda: self.running is None or self.running.item_uid != item_uid, timeout_s
             )
 
-    def _wake(self, note: str, *, goes_on: bool) -> None:
-        ran, now = self._state.running, time.time()
-        result = Result(
-            exit_status=str(Step.INTERRUPT),
-            time_start=ran.time_start or now if ran else now,
-            time_stop=now,
-            msg=f"The device layer ended while this ran, and found so when it was started. {note}",
-        )
-        self._commit(transitions.wake(self._state, result, now, goes_on=goes_on))
+    def _submit(self, change: Change) -> int:
+        """Commit what a client asks for, if it may have that; return how many then waited."""
+        if self._quota is not None:
+            transitions.check_quota(self._state, change.state, self._quota)
+        self._commit(change)
+        return len(change.state.waiting)
 
     def _commit(self, change: Change, *, is_asked: bool = True) -> None:
         """Let a change become true, and say so; not, if it was asked for and cannot be kept."""
@@ -295,16 +305,15 @@ class PlanQueue:
             self._announce(kind, item)
         self._changed.notify_all()
 
-    def _refuse_what_is_known(self, items: Sequence[Item]) -> None:
-        """Raise `AlreadySubmittedError` if these were asked for before, with the same keys."""
-        known = [self._store.with_key(item.key) for item in items if item.key is not None]
-        found = [item for item in known if item is not None]
+    def _refuse_what_is_known(self, items: Sequence[Item], key: str | None) -> None:
+        """Raise `AlreadySubmittedError` if this was asked for before, with the same key."""
+        found = self._store.with_key(key) if key is not None else []
         if not found:
             return
-        if len(found) < len(items) or not all(map(Item.asks_the_same, found, items)):
+        if len(found) != len(items) or not all(map(Item.asks_the_same, found, items)):
             raise WrongStateError(
-                f"The idempotency key of {items[0].name} was used for another request before; "
-                "take a new one for each."
+                f"The idempotency key of {items[0].name if items else 'no item'} was used for "
+                "another request before; take a new one for each."
             )
         raise AlreadySubmittedError(tuple(found))
 

@@ -19,18 +19,18 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from gently.core.encoding import encoded
 from gently.core.errors import GentlyError
-from gently.core.items import Item, Result
+from gently.core.items import Item, Leftovers, Result
 from gently.core.lifecycle import ItemState
 from gently.core.transitions import KEPT, QueueMode, QueueState
 
-__all__ = ["QueueStore", "QueueStoreError"]
+__all__ = ["QueueStore", "QueueStoreError", "key_in_batch"]
 
 _VERSION: Final = 1
 _SCHEMA: Final = """
@@ -138,11 +138,10 @@ class QueueStore:
             found = self._bodies("item_uid = ?", item_uid)
         return found[0] if found else None
 
-    def with_key(self, key: str) -> Item | None:
-        """Return the item that the request with this key has made."""
+    def with_key(self, key: str) -> list[Item]:
+        """Return the items that the request with this key has made, in their order."""
         with self._lock, self._explained():
-            found = self._bodies("key = ?", key)
-        return found[0] if found else None
+            return self._bodies("key = ? OR key BETWEEN ? AND ? ORDER BY key", key, *_batch(key))
 
     def history(
         self, *, limit: int, before: int | None = None, state: str | None = None, search: str = ""
@@ -273,6 +272,15 @@ class QueueStore:
         )
 
 
+def key_in_batch(key: str, number: int) -> str:
+    """Return the key of one item of a batch, made of that of the request."""
+    return f"{key}#{number:06}"
+
+
+def _batch(key: str) -> tuple[str, str]:
+    return key_in_batch(key, 0), key_in_batch(key, 999_999)
+
+
 def _new(before: tuple[Item, ...], after: tuple[Item, ...]) -> list[Item]:
     """Return what was appended."""
     if not after or (before and before[-1] is after[-1]):
@@ -325,8 +333,12 @@ def _text(item: Item) -> str:
 def _decoded(body: str) -> Item:
     found = json.loads(body)
     result = found.pop("result")
-    if result is not None:
-        result = Result(**result)
-        result = replace(result, run_uids=tuple(result.run_uids), scan_ids=tuple(result.scan_ids))
     state, args = ItemState(found.pop("state")), tuple(found.pop("args"))
-    return Item(**found, state=state, args=args, result=result)
+    return Item(**found, state=state, args=args, result=result and _result(result))
+
+
+def _result(found: dict[str, Any]) -> Result:
+    if (left := found.pop("leftovers", None)) is not None:
+        left = Leftovers(**{name: tuple(uids) for name, uids in left.items()})
+    run_uids, scan_ids = tuple(found.pop("run_uids")), tuple(found.pop("scan_ids"))
+    return Result(**found, run_uids=run_uids, scan_ids=scan_ids, leftovers=left)

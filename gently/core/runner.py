@@ -24,7 +24,9 @@ from bluesky.utils import FailedStatus, RunEngineInterrupted, TransitionError
 from gently.core.catalogue import BoundPlan
 from gently.core.errors import WrongStateError
 from gently.core.events import EventLog
+from gently.core.keeping import kept_text, kept_value
 from gently.core.lifecycle import Step
+from gently.core.operations import about_item
 from gently.core.queue import Item, PlanQueue, Result
 from gently.core.runs import RunList
 from storage import DocumentsLostError, DocumentWriter
@@ -184,24 +186,29 @@ class Runner:
 
     def _run(self) -> None:
         while (item := self._queue.take()) is not None:
-            step, result = self._documented(*self._carry_out(item))
-            self._call_back_interrupters()
-            with self._orders:  # at once, so that an order is for this item or for the next
-                self._wanted = self._progress = None
-                self._reason, self._is_paused = "", False
-                self._is_back = threading.Event()
-                self._queue.end(step, result)
+            with about_item(item.item_uid):  # what the RunEngine does on its loop is, too
+                self._see_through(item)
+
+    def _see_through(self, item: Item) -> None:
+        step, result = self._documented(*self._carry_out(item))
+        self._call_back_interrupters()
+        with self._orders:  # at once, so that an order is for this item or for the next
+            self._wanted = self._progress = None
+            self._reason, self._is_paused = "", False
+            self._is_back = threading.Event()
+            self._queue.end(step, result)
 
     def _carry_out(self, item: Item) -> tuple[Step, Result]:
         self.runs.begin()
         try:
             step, value = self._until_ended(self._prepare(item), item)
+            value, problem = kept_value(value)
         except Exception as error:  # noqa: BLE001 - the top of a thread: a plan may raise anything
             if ending := self._ending():  # it broke the plan before the RunEngine could end it
                 return _ENDINGS[ending], self._result(item, _ENDINGS[ending], self._reason)
             LOGGER.warning("%s failed: %s", item.name, error)
             return Step.FAIL, self._result(item, Step.FAIL, _cause(error), error)
-        msg = "" if step is Step.COMPLETE else self._reason or _NOT_RESUMABLE
+        msg = problem if step is Step.COMPLETE else self._reason or _NOT_RESUMABLE
         return step, self._result(item, step, msg, value=value)
 
     def _documented(self, step: Step, result: Result) -> tuple[Step, Result]:
@@ -266,8 +273,8 @@ class Runner:
             time_stop=time.time(),
             run_uids=tuple(run.uid for run in runs),
             scan_ids=tuple(run.scan_id for run in runs),
-            msg=msg,
-            traceback="".join(traceback.format_exception(error)) if error else "",
+            msg=kept_text(msg),
+            traceback=kept_text("".join(traceback.format_exception(error))) if error else "",
             return_value=value,
         )
 

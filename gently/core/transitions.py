@@ -4,11 +4,12 @@ Each function takes a state and returns a `Change`: the state that follows and w
 to announce. Whoever holds the state commits the one and says the other, or does neither.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from gently.core.errors import ItemNotFoundError, WrongStateError
+from gently.core.errors import ItemNotFoundError, QuotaError, WrongStateError
 from gently.core.items import Item, Result
 from gently.core.lifecycle import ItemState, Step, next_state
 
@@ -55,6 +56,11 @@ class QueueState:
     autostart: bool = False
     plan_queue_mode: QueueMode = QueueMode()
 
+    @property
+    def unfinished(self) -> tuple[Item, ...]:
+        """Those that wait, and the one that runs or is paused."""
+        return (*self.waiting, self.running) if self.running else self.waiting
+
     def uids(self) -> list[str]:
         """Return the uids of those that wait, in their order."""
         return [item.item_uid for item in self.waiting]
@@ -80,6 +86,18 @@ class Change:
         """Let something else happen after it."""
         after = following(self.state)
         return Change(after.state, self.said + after.said)
+
+
+def check_quota(before: QueueState, after: QueueState, quota: int) -> None:
+    """Raise `QuotaError` if somebody has got more than so many unfinished items."""
+    had = Counter(item.user for item in before.unfinished)
+    for user, count in Counter(item.user for item in after.unfinished).items():
+        if count > max(quota, had[user]):
+            raise QuotaError(
+                f"{user} has {had[user]} items that wait, run or are paused, and may have {quota} "
+                "(quota_per_client): remove some, let some end, or start the device layer with "
+                "another quota."
+            )
 
 
 # ---------------------------------------------------------------------- what waits
@@ -135,10 +153,8 @@ def execute(state: QueueState, item: Item, now: float) -> Change:
 
 
 def start(state: QueueState, now: float) -> Change:
-    """Begin the waiting items, one after another."""
+    """Begin the waiting items, one after another; an empty queue is at its end at once."""
     _refuse_unless_idle(state)
-    if not state.waiting:
-        raise WrongStateError("The queue is empty: add an item first.")
     return _go_on(replace(state, mode="queue"), now)
 
 
@@ -181,11 +197,11 @@ def settle(state: QueueState, now: float) -> Change:
     return Change(state)
 
 
-def wake(state: QueueState, result: Result, now: float, *, goes_on: bool) -> Change:
+def wake(state: QueueState, result: Result | None, now: float, *, goes_on: bool) -> Change:
     """Go on after the process has ended under the queue, or wait for somebody to start it.
 
-    Whatever was running is interrupted. If the queue waits, it is put back as after a
-    failure; if it goes on, it does so with the next one, lest it die of the same item again.
+    Whatever was running is interrupted, with this result. If the queue waits, it is put back as
+    after a failure; if it goes on, it does so with the next one, lest it die of the same again.
     """
     change = Change(replace(state, stop_pending=False))
     if state.running is not None:

@@ -31,6 +31,18 @@ from storage import Chunk, Volume
 _RAW: Final = "application/octet-stream"
 # What is read and sent at a time of a large region.
 _PIECE_BYTES: Final = 4 << 20
+# Viewers are pages of other sites. They may read what they have the UID of, which cannot be
+# guessed, and nothing here lists UIDs to them.
+_FOR_VIEWERS: Final = (
+    Middleware(
+        CORSMiddleware,
+        allow_origins="*",
+        allow_methods=("GET", "HEAD"),
+        allow_headers=("Range", "If-None-Match", "If-Range"),
+        allow_private_network=True,
+        expose_headers=("ETag", "Content-Range", "Accept-Ranges", "Content-Length"),
+    ),
+)
 
 
 def data_routes() -> list[BaseRoute]:
@@ -45,18 +57,12 @@ def data_routes() -> list[BaseRoute]:
                 Route("/{uid:path}.tif", original),
                 Route("/{uid:path}.zarr/{key:path}", zarr),
             ],
-            # Viewers are pages of other sites. They may read what they have the UID of, which
-            # cannot be guessed, and nothing here lists UIDs to them.
-            middleware=[
-                Middleware(
-                    CORSMiddleware,
-                    allow_origins="*",
-                    allow_methods=("GET", "HEAD"),
-                    allow_headers=("Range", "If-None-Match", "If-Range"),
-                    allow_private_network=True,
-                    expose_headers=("ETag", "Content-Range", "Accept-Ranges", "Content-Length"),
-                )
-            ],
+            middleware=_FOR_VIEWERS,
+        ),
+        Mount(
+            "/acquisitions",
+            routes=[Route("/{uid:path}.zarr/{key:path}", series)],
+            middleware=_FOR_VIEWERS,
         ),
     ]
 
@@ -71,6 +77,25 @@ async def zarr(request: Request[State]) -> Response:
         return await send_bytes(
             request, partial(source.read, uid, found), found.size, headers, _RAW
         )
+    return await _document(request, found)
+
+
+async def series(request: Request[State]) -> Response:
+    """``GET /acquisitions/{uid}.zarr/{key}``: all its volumes as one OME-Zarr of t, c, z, y, x."""
+    source = request.state["zarr"]
+    uid, key = request.path_params["uid"], request.path_params["key"]
+    found = await in_thread(source.find_in_series, uid, key)
+    if isinstance(found, bytes):
+        return await _document(request, found)
+    volume_uid, chunk = found
+    # A volume never changes, but another one may come to its place.
+    headers = {"etag": f'"{volume_uid}-{key}"', "cache-control": REVALIDATE}
+    return await send_bytes(
+        request, partial(source.read, volume_uid, chunk), chunk.size, headers, _RAW
+    )
+
+
+async def _document(request: Request[State], found: bytes) -> Response:
     # How a volume is described may change with this program.
     headers = {"etag": f'"{xxhash.xxh3_64_hexdigest(found)}"', "cache-control": REVALIDATE}
     return await send_bytes(request, lambda: found, len(found), headers, "application/json")

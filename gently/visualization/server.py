@@ -38,9 +38,11 @@ from gently.visualization.replies import (
 from gently.visualization.state import State
 from gently.visualization.virtual_zarr import NoSuchKeyError, VirtualZarr
 from storage import (
+    AcquisitionNotFoundError,
     BrokenVolumeError,
     InvalidUidError,
     StorageError,
+    UnevenSeriesError,
     VolumeNotFoundError,
     VolumeStore,
 )
@@ -217,6 +219,8 @@ _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     NoSuchKeyError: HTTPStatus.NOT_FOUND,
     InvalidUidError: HTTPStatus.UNPROCESSABLE_ENTITY,
     VolumeNotFoundError: HTTPStatus.NOT_FOUND,
+    AcquisitionNotFoundError: HTTPStatus.NOT_FOUND,
+    UnevenSeriesError: HTTPStatus.CONFLICT,
     BrokenVolumeError: HTTPStatus.INTERNAL_SERVER_ERROR,
     StorageError: HTTPStatus.INTERNAL_SERVER_ERROR,
     OSError: HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -1,10 +1,23 @@
-"""How the device layer is spoken to: the replies, the errors, the transport, the events.
+"""How the device layer is spoken to: plans, answers and errors as values; connections.
 
-The only package that imports an HTTP library. Users want `gently.client`.
+`gently.client` is who speaks; what is said, and what can go wrong, is here. The only
+package that imports an HTTP library.
 """
 
-from gently.wire.errors import ClientError, DeviceLayerFault, DeviceLayerUnreachable, Refused
-from gently.wire.events import EventStream
+from gently.wire.errors import (
+    ClientError,
+    DeviceLayerFault,
+    DeviceLayerUnreachable,
+    NotCompleted,
+    QuietTooLong,
+    Refused,
+    StillRunning,
+    WrongArguments,
+)
+from gently.wire.events import AsyncEventStream, EventStream, Following
+from gently.wire.flows import Flow, Pause, Request, command, get, granted, read, surely, watch
+from gently.wire.parameters import Parameter
+from gently.wire.plans import Plan, PlanCall, Plans, did_you_mean
 from gently.wire.replies import (
     Device,
     DeviceReading,
@@ -13,7 +26,6 @@ from gently.wire.replies import (
     HistoryItem,
     Item,
     ItemState,
-    Plan,
     Progress,
     Queue,
     Reading,
@@ -25,10 +37,12 @@ from gently.wire.replies import (
     StopReport,
     Volume,
 )
-from gently.wire.transport import DEFAULT_URL, Transport, read
+from gently.wire.transport import DEFAULT_URL, AsyncTransport, Transport
 
 __all__ = [
     "DEFAULT_URL",
+    "AsyncEventStream",
+    "AsyncTransport",
     "ClientError",
     "Device",
     "DeviceLayerFault",
@@ -37,21 +51,38 @@ __all__ = [
     "Event",
     "EventStream",
     "FieldError",
+    "Flow",
+    "Following",
     "HistoryItem",
     "Item",
     "ItemState",
+    "NotCompleted",
+    "Parameter",
+    "Pause",
     "Plan",
+    "PlanCall",
+    "Plans",
     "Progress",
     "Queue",
+    "QuietTooLong",
     "Reading",
     "Refused",
     "Reply",
+    "Request",
     "Result",
     "ServerSettings",
     "Status",
+    "StillRunning",
     "StopReport",
     "StoppedDevice",
     "Transport",
     "Volume",
+    "WrongArguments",
+    "command",
+    "did_you_mean",
+    "get",
+    "granted",
     "read",
+    "surely",
+    "watch",
 ]

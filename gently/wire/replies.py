@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 ItemPhase = Literal[
     "queued",
@@ -53,15 +53,6 @@ class Status(Reply):
     msg: str = ""
 
 
-class Plan(Reply):
-    """One entry of the plan catalogue."""
-
-    name: str
-    description: str = ""
-    json_schema: Mapping[str, JsonValue] = Field(alias="schema")
-    """JSON Schema (draft 2020-12) of the plan's keyword arguments."""
-
-
 class Device(Reply):
     """One device of the instrument, as the plans see it."""
 
@@ -81,6 +72,22 @@ class Item(Reply):
     meta: Mapping[str, JsonValue] = {}
 
 
+class Volume(BaseModel):
+    """A published volume: never its pixels, only where they are and what they are of."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    uid: str
+    path: Path
+    shape: tuple[int, ...]
+    dtype: str
+    session_id: str
+
+    def metadata(self) -> dict[str, JsonValue]:
+        """All that the device layer told about the volume, ready for JSON."""
+        return self.model_dump(mode="json")
+
+
 class Result(Reply):
     """How an item ended, and what its plan returned."""
 
@@ -90,6 +97,14 @@ class Result(Reply):
     time_stop: float | None = None
     msg: str = ""
     return_value: JsonValue = None
+
+    @property
+    def volume(self) -> Volume | None:
+        """The volume that the plan returned, if it returned one."""
+        try:
+            return Volume.model_validate(self.return_value)
+        except ValidationError:
+            return None
 
 
 class HistoryItem(Item):
@@ -130,22 +145,6 @@ class ItemState(Reply):
         return self.state in FINISHED
 
 
-class Volume(BaseModel):
-    """A published volume: never its pixels, only where they are and what they are of."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    uid: str
-    path: Path
-    shape: tuple[int, ...]
-    dtype: str
-    session_id: str
-
-    def metadata(self) -> dict[str, JsonValue]:
-        """All that the device layer told about the volume, ready for JSON."""
-        return self.model_dump(mode="json")
-
-
 class Reading(Reply):
     """One value read back from the hardware."""
 
@@ -153,6 +152,9 @@ class Reading(Reply):
     units: str | None = None
     timestamp: float | None = None
     age_s: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.value} {self.units or ''}".rstrip()
 
 
 class DeviceReading(Reply):
@@ -170,6 +172,11 @@ class StoppedDevice(Reply):
     readings: Mapping[str, Reading] = {}
     error: str | None = None
 
+    def __str__(self) -> str:
+        how = "stopped" if self.stopped else f"did NOT stop: {self.error or 'no reason given'}"
+        read_back = ", ".join(f"{key} {reading}" for key, reading in self.readings.items())
+        return f"{how} ({read_back})" if read_back else how
+
 
 class StopReport(Reply):
     """The state that a stop left the microscope in."""
@@ -178,6 +185,14 @@ class StopReport(Reply):
     devices: Mapping[str, StoppedDevice] = {}
     item_uid: str | None = None
     msg: str = ""
+
+    def sentences(self) -> list[str]:
+        """Return it in words: the whole first, then each device with what was read back."""
+        whole = "everything stopped" if self.success else "NOT everything stopped"
+        found = [whole, *(f"  {name} {device}" for name, device in self.devices.items())]
+        if self.item_uid is not None:
+            found.append(f"  item {self.item_uid} was ended")
+        return [*found, self.msg] if self.msg else found
 
 
 class ServerSettings(Reply):

@@ -1,18 +1,22 @@
-"""One bounded HTTP exchange with the device layer, its failures told apart."""
+"""Connections to the device layer: they carry flows out, and tell failures apart."""
 
+import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, TypeVar
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, TypeVar
 
 import httpx
 import httpx_sse
-from pydantic import TypeAdapter, ValidationError
 
-from gently.wire.errors import DeviceLayerFault, DeviceLayerUnreachable, Refused
+from gently.wire.errors import ClientError, DeviceLayerFault, DeviceLayerUnreachable, Refused
+from gently.wire.flows import Flow, Pause, Request, read
 from gently.wire.replies import FieldError
 
 DEFAULT_URL: Final = "http://127.0.0.1:60610"
+CONNECT_S: Final = 5.0
 QUIET_S: Final = 30.0
 """A stream silent for this long is taken for dead: the device layer sends keep-alives."""
 
@@ -20,7 +24,7 @@ T = TypeVar("T")
 
 
 class Transport:
-    """Connections to one device layer; may be used from several threads.
+    """Connections that block; may be used from several threads.
 
     Parameters
     ----------
@@ -37,63 +41,145 @@ class Transport:
 
     def __init__(self, url: str, timeout_s: float) -> None:
         self.url = _checked_url(url)
-        # The device layer is on this machine: a proxy of the environment is never the way.
-        self._http = httpx.Client(base_url=f"{self.url}/api/", timeout=timeout_s, trust_env=False)
+        self._http = httpx.Client(**_options(self.url, timeout_s))
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, int] | None = None,
-        body: Mapping[str, Any] | None = None,
-        timeout_s: float | None = None,
-    ) -> dict[str, Any]:
-        """Return the JSON object answered, or raise a `ClientError` that says why not."""
-        timeout = self._http.timeout if timeout_s is None else httpx.Timeout(timeout_s)
-        with self._translated(changing=method != "GET"):
-            response = self._http.request(method, path, params=query, json=body, timeout=timeout)
+    def carry_out(self, flow: Flow[T]) -> T:
+        """Do all that the flow asks for and return what it returns."""
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    answer = self._do(step)
+                except ClientError as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+    def _do(self, step: Request | Pause) -> dict[str, Any] | None:
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return None
+        with _translated(self.url, changing=step.method != "GET"):
+            response = self._http.send(_built(self._http, step))
         return _checked(response)
 
     @contextlib.contextmanager
-    def stream(self, path: str, query: Mapping[str, str], after: int | None) -> Iterator["Stream"]:
-        """Open a stream of server-sent events, replayed from after that sequence number."""
-        headers = {} if after is None else {"Last-Event-ID": str(after)}
-        timeout = httpx.Timeout(self._http.timeout.connect, read=QUIET_S)
+    def stream(self, listening: "Listening") -> Iterator["Stream"]:
+        """Open the stream of events."""
         with (
-            self._translated(changing=False),
-            httpx_sse.connect_sse(
-                self._http, "GET", path, params=dict(query), headers=headers, timeout=timeout
-            ) as source,
+            _translated(self.url, changing=False),
+            httpx_sse.connect_sse(self._http, "GET", "events", **listening.options()) as source,
         ):
             if source.response.status_code != httpx.codes.OK:
                 source.response.read()
                 _checked(source.response)
+            source.response.stream = _Watched(source.response.stream, listening.on_sign)
             yield Stream(source)
 
-    @contextlib.contextmanager
-    def _translated(self, *, changing: bool) -> Iterator[None]:
+
+class AsyncTransport:
+    """Connections for coroutines; belongs to the event loop in which it is first used.
+
+    Its parameters are those of `Transport`.
+    """
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self.url = _checked_url(url)
+        self._http = httpx.AsyncClient(**_options(self.url, timeout_s))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def carry_out(self, flow: Flow[T]) -> T:
+        """Do all that the flow asks for and return what it returns."""
         try:
-            yield
-        except httpx.TransportError as error:
-            raise DeviceLayerUnreachable(self.url, _cause(error, changing=changing)) from error
-        except httpx_sse.SSEError as error:
-            raise DeviceLayerFault(f"{self.url} sent no event stream: {error}") from error
+            step = next(flow)
+            while True:
+                try:
+                    answer = await self._do(step)
+                except ClientError as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+    async def _do(self, step: Request | Pause) -> dict[str, Any] | None:
+        if isinstance(step, Pause):
+            await asyncio.sleep(step.seconds)
+            return None
+        with _translated(self.url, changing=step.method != "GET"):
+            response = await self._http.send(_built(self._http, step))
+        return _checked(response)
+
+    @contextlib.asynccontextmanager
+    async def stream(self, listening: "Listening") -> AsyncIterator["AsyncStream"]:
+        """Open the stream of events."""
+        options = listening.options()
+        with _translated(self.url, changing=False):
+            async with httpx_sse.aconnect_sse(self._http, "GET", "events", **options) as source:
+                if source.response.status_code != httpx.codes.OK:
+                    await source.response.aread()
+                    _checked(source.response)
+                source.response.stream = _AsyncWatched(source.response.stream, listening.on_sign)
+                yield AsyncStream(source)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listening:
+    """What a connection to the events asks for.
+
+    Attributes
+    ----------
+    query : mapping
+        Of the URL.
+    after : int or None
+        Sequence number of the last event known: what came later is replayed.
+    silence_s : float
+        A stream without any byte for this long is taken for dead, or for useless.
+    on_sign : callable
+        Called whenever the device layer gives a sign of life; may raise.
+    """
+
+    query: Mapping[str, str]
+    after: int | None
+    silence_s: float
+    on_sign: Callable[[], None]
+
+    def options(self) -> dict[str, Any]:
+        """Return it as httpx takes it."""
+        return {
+            "params": dict(self.query),
+            "headers": {} if self.after is None else {"Last-Event-ID": str(self.after)},
+            "timeout": httpx.Timeout(CONNECT_S, read=min(QUIET_S, self.silence_s)),
+        }
+
+
+class Message(NamedTuple):
+    """One server-sent event."""
+
+    kind: str
+    text: str
 
 
 class Stream:
-    """An open stream of server-sent events: the name and the text of each."""
+    """An open stream of server-sent events."""
 
     def __init__(self, source: httpx_sse.EventSource) -> None:
         self._source = source
 
-    def __iter__(self) -> Iterator[tuple[str, str]]:
+    def __iter__(self) -> Iterator[Message]:
         for message in self._source.iter_sse():
-            yield message.event, message.data
+            yield Message(message.event, message.data)
 
     def hang_up(self) -> None:
         """Wake the thread that reads the stream: it sees the end of it. From any thread."""
@@ -103,21 +189,75 @@ class Stream:
             connection.shutdown(socket.SHUT_RDWR)
 
 
-def read(kind: type[T], value: object) -> T:
-    """Return a part of an answer as a value of that type.
+class AsyncStream:
+    """An open stream of server-sent events for a coroutine."""
 
-    Raises
-    ------
-    DeviceLayerFault
-        If it is none.
-    """
+    def __init__(self, source: httpx_sse.EventSource) -> None:
+        self._source = source
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        async with contextlib.aclosing(self._source.aiter_sse()) as messages:
+            async for message in messages:
+                yield Message(message.event, message.data)
+
+
+class _Watched(httpx.SyncByteStream):
+    """A stream that tells of each byte: server-sent keep-alives are seen nowhere else."""
+
+    def __init__(self, stream: Any, on_sign: Callable[[], None]) -> None:
+        self._stream = stream
+        self._on_sign = on_sign
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._stream:
+            self._on_sign()
+            yield chunk
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _AsyncWatched(httpx.AsyncByteStream):
+    def __init__(self, stream: Any, on_sign: Callable[[], None]) -> None:
+        self._stream = stream
+        self._on_sign = on_sign
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            self._on_sign()
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _options(url: str, timeout_s: float) -> dict[str, Any]:
+    # The device layer is on this machine: a proxy of the environment is never the way.
+    return {"base_url": f"{url}/api/", "timeout": timeout_s, "trust_env": False}
+
+
+def _built(http: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
+    return http.build_request(
+        request.method,
+        request.path,
+        params=dict(request.query),
+        json=request.body,
+        headers=dict(request.headers),
+        timeout=http.timeout if request.timeout_s is None else request.timeout_s,
+    )
+
+
+@contextlib.contextmanager
+def _translated(url: str, *, changing: bool) -> Iterator[None]:
     try:
-        return TypeAdapter(kind).validate_python(value)
-    except ValidationError as error:
-        raise DeviceLayerFault(
-            f"the device layer's answer is not what this client expects: {error}. "
-            "Do both come from the same version of gently?"
+        yield
+    except httpx.TransportError as error:
+        nobody = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+        raise DeviceLayerUnreachable(
+            url, _cause(error, changing=changing), may_be_heard=not nobody
         ) from error
+    except httpx_sse.SSEError as error:
+        raise DeviceLayerFault(f"{url} sent no event stream: {error}") from error
 
 
 def _checked_url(url: str) -> str:

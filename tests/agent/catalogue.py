@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gently.client import Plan
+from gently.wire import Plan
 
 
 class Side(Enum):

@@ -13,12 +13,12 @@ from gently.agent.commands import (
     BUILTINS,
     BuiltinCommand,
     CommandError,
-    PlanCommand,
     needs_catalogue,
     parse,
     suggest,
     write,
 )
+from gently.wire import PlanCall
 from tests.agent.catalogue import DEVICES, PLANS
 
 
@@ -31,10 +31,10 @@ def refusal(line: str) -> str:
 class TestAPlanCommand:
     def test_has_the_types_of_the_schema(self) -> None:
         command = parse("acquire_volume num_slices=50 exposure_ms=5 preview=no", PLANS)
-        assert command == PlanCommand(
+        assert command == PlanCall(
             "acquire_volume", {"num_slices": 50, "exposure_ms": 5.0, "preview": False}
         )
-        assert isinstance(command, PlanCommand)
+        assert isinstance(command, PlanCall)
         assert type(command.kwargs["num_slices"]) is int
         assert type(command.kwargs["exposure_ms"]) is float
 
@@ -59,12 +59,12 @@ class TestAPlanCommand:
     )
     def test_reads_each_kind_of_value(self, argument: str, value: Any) -> None:
         name = argument.partition("=")[0]
-        assert parse(f"acquire_volume {argument}", PLANS) == PlanCommand(
+        assert parse(f"acquire_volume {argument}", PLANS) == PlanCall(
             "acquire_volume", {name: value}
         )
 
     def test_may_leave_everything_with_a_default_out(self) -> None:
-        assert parse("acquire_volume", PLANS) == PlanCommand("acquire_volume", {})
+        assert parse("acquire_volume", PLANS) == PlanCall("acquire_volume", {})
 
     def test_of_an_empty_line_is_none(self) -> None:
         assert parse("   ", PLANS) is None
@@ -200,7 +200,7 @@ acquisitions = st.fixed_dictionaries(
 
 @given(kwargs=acquisitions)
 def test_every_command_can_be_written_and_read_again(kwargs: dict[str, Any]) -> None:
-    command = PlanCommand("acquire_volume", kwargs)
+    command = PlanCall("acquire_volume", kwargs)
     assert parse(write(command, PLANS), PLANS) == command
 
 
@@ -219,7 +219,7 @@ def test_a_number_beyond_its_bounds_is_never_accepted(value: float) -> None:
     line = f"move_stage x_um={value!r} y_um=0"
     if -5000 <= value <= 5000:
         command = parse(line, PLANS)
-        assert isinstance(command, PlanCommand)
+        assert isinstance(command, PlanCall)
         assert math.isclose(command.kwargs["x_um"], value)  # type: ignore[arg-type]
     else:
         assert "-5000 to 5000" in refusal(line)

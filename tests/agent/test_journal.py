@@ -5,8 +5,8 @@ import getpass
 import pytest
 
 from gently.agent.journal import Journal, Prompt, new_session_id, user
-from gently.client import Item
 from gently.core.data_store import DataStore
+from gently.wire import Item
 
 
 def test_a_prompt_is_recorded_between_its_session_and_its_item(data_store: DataStore) -> None:

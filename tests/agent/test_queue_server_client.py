@@ -2,10 +2,11 @@
 
 import pytest
 
-from gently.agent.commands import BUILTINS, BuiltinCommand, PlanCommand
+from gently.agent.commands import BUILTINS, BuiltinCommand
 from gently.agent.image_manager import ImageManager
 from gently.agent.queue_server_client import Completed, Ended, Failed, QueueServerClient
 from gently.client import DeviceLayerClient
+from gently.wire import PlanCall
 from storage import new_uid
 from tests.agent.catalogue import PLANS
 from tests.scripted_device_layer import ScriptedDeviceLayer, item_state
@@ -19,7 +20,7 @@ def queue(device_layer: DeviceLayerClient, images: ImageManager) -> QueueServerC
 def test_a_plan_is_submitted_by_name(server: ScriptedDeviceLayer, queue: QueueServerClient) -> None:
     accepted = {"item_uid": "i1", "name": "acquire_volume", "kwargs": {"num_slices": 3}}
     server.answers["POST queue/item/execute"] = {"success": True, "item": accepted}
-    item = queue.submit(PlanCommand("acquire_volume", {"num_slices": 3}), {"session_id": "s"})
+    item = queue.submit(PlanCall("acquire_volume", {"num_slices": 3}, {"session_id": "s"}))
     assert item.item_uid == "i1"
     ((_, body),) = server.asked
     assert body["item"]["meta"] == {"session_id": "s"}
@@ -32,8 +33,8 @@ def test_a_completed_plan_has_its_value(
     server.answers["GET items/i1"] = item_state("completed", result={"return_value": {"x": 5}})
     outcome = queue.follow("i1")
     assert isinstance(outcome, Completed)
-    assert outcome.value == {"x": 5}
-    assert outcome.volume is None
+    assert outcome.result.return_value == {"x": 5}
+    assert outcome.result.volume is None
 
 
 def test_a_completed_acquisition_has_its_volume(
@@ -45,8 +46,8 @@ def test_a_completed_acquisition_has_its_volume(
     )
     outcome = queue.follow("i1")
     assert isinstance(outcome, Completed)
-    assert outcome.volume is not None
-    assert outcome.volume.shape == (3, 4, 5)
+    assert outcome.result.volume is not None
+    assert outcome.result.volume.shape == (3, 4, 5)
 
 
 def test_a_failed_plan_has_its_reason(

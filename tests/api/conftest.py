@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ from starlette.testclient import TestClient
 from gently.api import ApiServer, bind, create_app
 from gently.core.device_layer import DeviceLayer
 from gently.core.events import EventLog
+from tests.api.contract import keep_to_the_contract
 from tests.demo import demo_layer, put_back
 
 
@@ -31,7 +33,13 @@ def client(layer: DeviceLayer) -> Iterator[TestClient]:
     with TestClient(
         create_app(layer), base_url="http://127.0.0.1", raise_server_exceptions=False
     ) as client:
+        client.event_hooks["response"].append(_looked_at)
         yield client
+
+
+def _looked_at(response: Any) -> None:
+    request = response.request
+    keep_to_the_contract(request.url.path, request.method, response)
 
 
 @pytest.fixture

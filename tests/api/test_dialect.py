@@ -238,13 +238,17 @@ def test_the_queue_can_be_told_to_stop_after_the_present_item_and_to_go_on(
     assert get(client, "status")["queue_stop_pending"] is False
 
 
+def test_an_empty_queue_is_started_and_at_its_end_at_once(client: TestClient) -> None:
+    assert post(client, "queue/start")["success"]
+    assert get(client, "status")["manager_state"] == "idle"
+
+
 def test_what_cannot_be_now_is_answered_with_the_reason(client: TestClient) -> None:
     def refused(path: str, **body: Any) -> str:
         answer = post(client, path, **body)
         assert answer["success"] is False
         return str(answer["msg"])
 
-    assert "empty" in refused("queue/start")
     assert "not running" in refused("queue/stop")
     for order in ("pause", "resume", "stop", "abort", "halt"):
         assert refused(f"re/{order}")

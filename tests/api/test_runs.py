@@ -1,7 +1,6 @@
 """The routes of runs: which there are, and their documents as they were emitted."""
 
 import json
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -9,6 +8,8 @@ from starlette.testclient import TestClient
 
 from gently.core.device_layer import DeviceLayer
 from tests.api.talk import Client, ended, execute, get
+
+UID = "5f0c3f8e-2b1d-4c57-9a63-7d1e8b42c90a"
 
 
 def snap(client: Client) -> str:
@@ -46,7 +47,7 @@ def test_the_documents_of_a_run_are_lines_of_json(served: httpx.Client, layer: D
     ]
 
 
-@pytest.mark.parametrize("run_uid", ["nobody", "..%2F..%2Fstore.lock", str(uuid4())])
+@pytest.mark.parametrize("run_uid", ["nobody", "..%2F..%2Fstore.lock", UID])
 def test_an_unknown_run_is_not_found(client: TestClient, run_uid: str) -> None:
     response = client.get(f"/api/runs/{run_uid}/documents")
     assert response.status_code == 404

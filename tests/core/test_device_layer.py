@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tifffile
@@ -11,7 +12,7 @@ from gently.core.errors import DeviceNotFoundError, PlanRefusedError
 from gently.core.queue import Item
 from gently.core.runner import Order
 from gently.settings import DeviceLayerSettings
-from storage import StoreLockedError
+from storage import StoreLockedError, new_uid
 from tests.core.lab import result, until
 from tests.demo import begin, demo_layer, ended, put_back
 
@@ -51,6 +52,49 @@ def test_a_volume_is_published_under_its_uid_and_knows_where_it_came_from(
     assert (spec.exposure_ms, spec.step_um, spec.pixel_size_um) == (2, 2, 1)
     assert set(spec.positions_um) == {"xy_stage.x", "xy_stage.y", "focus.z"}
     assert spec.metadata["plan_kwargs"] == kwargs
+
+
+def test_what_the_items_meta_says_of_its_volumes_is_kept_with_them_and_finds_them(
+    layer: DeviceLayer,
+) -> None:
+    labels = {
+        "embryo": "e7",
+        "tags": ["heat shock", "late"],
+        "acquisition_uid": new_uid(),
+        "time_point": 3,
+        "channel": "488",
+    }
+    item = Item(name="snap", kwargs={"exposure_ms": 1}, meta={**labels, "sample": "only documents"})
+    layer.execute(item)
+
+    uid = result(ended(layer, item))["return_value"]["uid"]
+
+    spec = layer.store.record(uid).spec
+    kept = {key: getattr(spec, key) for key in labels}
+    assert kept == {**labels, "tags": ("heat shock", "late")}
+    assert [record.uid for record in layer.store.query(embryo="e7", tag="late")] == [uid]
+    assert [record.uid for record in layer.store.query(acquisition=spec.acquisition_uid)] == [uid]
+
+
+@pytest.mark.parametrize(
+    ("meta", "field"),
+    [
+        ({"session_id": "a\nb"}, "meta.session_id"),
+        ({"embryo": 7}, "meta.embryo"),
+        ({"tags": "late"}, "meta.tags"),
+        ({"tags": ["late", 3]}, "meta.tags.1"),
+        ({"acquisition_uid": "monday"}, "meta.acquisition_uid"),
+        ({"time_point": -1}, "meta.time_point"),
+        ({"time_point": "3"}, "meta.time_point"),
+    ],
+)
+def test_what_cannot_be_kept_with_a_volume_is_refused_by_its_name(
+    layer: DeviceLayer, meta: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(PlanRefusedError) as refused:
+        layer.check(Item(name="snap", meta=meta))
+
+    assert [error.field for error in refused.value.errors] == [field]
 
 
 def test_a_volume_without_a_session_belongs_to_that_of_the_device_layer(

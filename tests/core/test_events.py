@@ -1,13 +1,15 @@
 """The event log: numbered, replayed, followed from anywhere, and waiting for nobody."""
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 
-from gently.core.events import Event, EventLog
+from gently.core.events import Event, EventLog, SlowFollowerError
 
 
 @pytest.fixture
@@ -113,6 +115,32 @@ def test_no_number_is_given_twice_however_many_publish_at_once() -> None:
     assert numbers == list(range(log.last_seq - 1_999, log.last_seq + 1))
 
 
+def test_an_event_is_encoded_as_it_was_when_it_was_published(log: EventLog) -> None:
+    place = {"x_um": float("nan"), "y_um": 2}
+
+    event = log.publish("moved", place=place)
+    place["y_um"] = 3
+
+    assert json.loads(event.encoded) == {
+        "seq": event.seq,
+        "time": event.time,
+        "kind": "moved",
+        "place": {"x_um": None, "y_um": 2},
+    }
+    assert json.loads(log.publish("nothing").encoded).keys() == {"seq", "time", "kind"}
+
+
+def test_what_is_kept_is_bounded_in_bytes_as_well_but_for_the_newest() -> None:
+    log = EventLog(capacity=100, most_bytes=1_000)
+
+    events = [log.publish("tick", text="x" * 300) for _ in range(5)]
+    assert log.after(0) == events[-2:]
+
+    large = log.publish("tick", text="x" * 5_000)
+    assert log.after(0) == [large]
+    assert log.after(events[0].seq)[0].kind == "events.lost"
+
+
 # ---------------------------------------------------------------------- following
 
 
@@ -174,6 +202,64 @@ def test_a_slow_follower_holds_up_nobody_and_is_told_what_it_has_lost(log: Event
 
     assert [event.kind for event in seen] == ["tick", "events.lost", "tick"]
     assert seen[2].seq == log.last_seq - 4
+
+
+def test_one_who_may_not_fall_behind_is_told_so_but_not_for_what_was_replayed() -> None:
+    log = EventLog(capacity=1_000)
+    published(log, 500)
+
+    async def scenario() -> None:
+        async with aclosing(log.batches(0, most_behind=10)) as batches:
+            assert len(await anext(batches)) == 500
+            published(log, 10)
+            assert len(await anext(batches)) == 10
+            published(log, 11)
+            with pytest.raises(SlowFollowerError, match=r"11 events came .* more than 10"):
+                await anext(batches)
+
+    asyncio.run(scenario())
+    assert log.followers == 0
+
+
+def test_events_of_other_kinds_count_when_one_is_told_where_to_go_on(log: EventLog) -> None:
+    async def scenario() -> None:
+        async with aclosing(log.batches(log.last_seq, ["tock"], every_s=0.01)) as batches:
+            published(log, 20)  # more than are kept; none is for this follower
+            assert [event.kind for event in await anext(batches)] == ["events.lost"]
+            published(log, 3)
+            wanted = log.publish("tock")
+            assert await anext(batches) == [wanted]
+
+    asyncio.run(scenario())
+
+
+def test_two_hundred_followers_of_one_loop_are_woken_by_one_call_and_all_hear_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = EventLog()
+    calls: list[object] = []
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        soon = loop.call_soon_threadsafe
+        followers = [asyncio.create_task(following(log, log.last_seq, 100)) for _ in range(200)]
+        await asyncio.sleep(0)
+        assert log.followers == 200
+
+        def counted(*given: Any) -> object:
+            calls.append(given)
+            return soon(*given)
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+        events = published(log, 100)  # on the loop itself: nobody is awake in between
+        monkeypatch.undo()
+        for heard in await asyncio.gather(*followers):
+            assert len(heard) == 100
+            assert all(mine is sent for mine, sent in zip(heard, events, strict=True))
+
+    asyncio.run(scenario())
+    assert len(calls) == 1
+    assert log.followers == 0
 
 
 def test_a_follower_hears_none_now_and_then_when_nothing_happens(log: EventLog) -> None:

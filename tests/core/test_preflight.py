@@ -76,6 +76,31 @@ def test_a_sweep_that_does_not_fit_is_refused_with_the_limit_and_the_remedy(
     assert "Lower num_slices or step_um" in error.message
 
 
+def test_a_compressed_volume_needs_the_room_of_one_that_cannot_be_packed(
+    devices: Mapping[str, HardwareDevice],
+) -> None:
+    camera = devices["camera"]
+    assert isinstance(camera, Camera)
+    camera.last_frame_bytes = 1000
+    catalogue = Catalogue(ALL_PLANS, devices)
+    packed = {"num_slices": 4, "file_format": "ome-zarr", "compression": "blosc-zstd"}
+    plan = catalogue.bind("acquire_volume", [], packed)
+
+    preflight(plan, Disk(4000))
+    assert "needs 4000 bytes" in refusal(plan, Disk(3999)).message
+
+
+def test_compression_that_the_format_does_not_know_is_refused_by_its_name(
+    devices: Mapping[str, HardwareDevice],
+) -> None:
+    plan = Catalogue(ALL_PLANS, devices).bind("acquire_volume", [], {"compression": "blosc-lz4"})
+
+    error = refusal(plan)
+
+    assert error.field == "compression"
+    assert "ask for ome-zarr" in error.message
+
+
 def test_a_sweep_that_just_fits_passes(devices: Mapping[str, HardwareDevice]) -> None:
     catalogue = Catalogue(ALL_PLANS, devices)
 

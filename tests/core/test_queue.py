@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gently.core.errors import ItemNotFoundError, LifecycleError, WrongStateError
+from gently.core.errors import ItemNotFoundError, LifecycleError, QuotaError, WrongStateError
 from gently.core.items import Item, Result
 from gently.core.lifecycle import Step
 from gently.core.queue import PlanQueue, QueueSnapshot
@@ -391,9 +391,13 @@ def test_a_queue_that_does_not_run_has_nothing_to_stop(queue: PlanQueue) -> None
         queue.request_stop(pending=True)
 
 
-def test_an_empty_queue_is_not_started(queue: PlanQueue) -> None:
-    with pytest.raises(WrongStateError, match="add an item"):
-        queue.start()
+def test_an_empty_queue_that_is_started_is_at_its_end_at_once(queue: PlanQueue) -> None:
+    queue.set_autostart(enabled=True)
+
+    queue.start()
+
+    now = queue.snapshot()
+    assert (now.mode, now.running, now.autostart) == ("idle", None, True)
 
 
 def test_while_something_runs_nothing_else_is_begun_and_the_refusal_names_it(
@@ -540,6 +544,79 @@ def test_the_history_keeps_the_last_thousand_and_can_be_cleared(queue: PlanQueue
     assert queue.snapshot().history == ()
 
 
+# ---------------------------------------------------------------------- how many
+
+
+@pytest.fixture
+def narrow(heard: Heard) -> PlanQueue:
+    """A queue in which each may have three unfinished items."""
+    return PlanQueue(heard, quota=3)
+
+
+def of(user: str, *names: str) -> list[Item]:
+    return [Item(name=name, user=user) for name in names]
+
+
+def test_nobody_gets_more_unfinished_items_than_the_quota_and_is_told_the_remedy(
+    narrow: PlanQueue,
+) -> None:
+    narrow.add_batch(of("agent", "a", "b"), back)
+    before = narrow.snapshot()
+
+    with pytest.raises(QuotaError, match=r"agent has 2 items .* may have 3 .* remove some"):
+        narrow.add_batch(of("agent", "c", "d"), back)
+    assert narrow.snapshot() == before
+    narrow.add_batch(of("agent", "c"), back)
+    narrow.add_batch(of("person", "d"), back)  # somebody else's items are not counted
+    assert waiting(narrow) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_running_and_pausing_an_item_makes_no_room_for_another(
+    narrow: PlanQueue, paused: bool
+) -> None:
+    narrow.add_batch(of("agent", "a", "b", "c"), back)
+    narrow.start()
+    if paused:
+        narrow.step(Step.PAUSE)
+
+    with pytest.raises(QuotaError):
+        narrow.add(Item(name="d", user="agent"), back)
+    if paused:
+        narrow.step(Step.RESUME)
+    narrow.end(Step.COMPLETE, result())
+    narrow.add(Item(name="d", user="agent"), back)
+
+
+def test_what_is_run_at_once_counts_as_well(narrow: PlanQueue) -> None:
+    narrow.add_batch(of("agent", "a", "b", "c"), back)
+
+    with pytest.raises(QuotaError):
+        narrow.execute(Item(name="now", user="agent"))
+    narrow.execute(Item(name="now", user="person"))
+    assert running(narrow) == "now"
+
+
+def test_an_item_cannot_be_passed_on_to_one_who_has_enough(narrow: PlanQueue) -> None:
+    narrow.add_batch(of("agent", "a", "b", "c"), back)
+    narrow.add(Item(name="d", user="person", item_uid="d"), back)
+
+    with pytest.raises(QuotaError):
+        narrow.update("d", Item(name="d", user="agent", item_uid="d"))
+    narrow.update("d", Item(name="D", user="person", item_uid="d"))
+
+
+def test_what_a_queue_puts_back_by_itself_is_no_new_item(narrow: PlanQueue) -> None:
+    narrow.set_mode(loop=True)
+    narrow.add_batch(of("agent", "a", "b", "c"), back)
+    narrow.start()
+    narrow.end(Step.COMPLETE, result())
+
+    assert waiting(narrow) == ["c", "a"]
+    with pytest.raises(QuotaError):
+        narrow.add(Item(name="d", user="agent"), back)
+
+
 # ---------------------------------------------------------------------- any order of it all
 
 
@@ -604,10 +681,11 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def start(self) -> None:
-        if self.running is None and self.waiting:
+        if self.running is None:
             self.queue.start()
-            self.goes_on = True
-            self._begin_next()
+            if self.waiting:
+                self.goes_on = True
+                self._begin_next()
         else:
             with pytest.raises(WrongStateError):
                 self.queue.start()

@@ -25,7 +25,7 @@ class Disk:
         """Return the queue as a process finds it that is started now."""
         self.close()
         self.open.append(QueueStore(self.path))
-        return PlanQueue(lambda _, __: None, self.open[-1], goes_on=goes_on, note="No volume.")
+        return PlanQueue(lambda _, __: None, self.open[-1], goes_on=goes_on)
 
     def close(self) -> None:
         while self.open:
@@ -104,7 +104,7 @@ def test_what_ran_is_interrupted_and_waits_at_the_front_to_be_done_again(
     interrupted = queue.find(first.item_uid)
     assert interrupted.state == "interrupted"
     assert interrupted.result is not None
-    assert "No volume." in interrupted.result.msg
+    assert "It has left neither volume nor run." in interrupted.result.msg
     assert queue.running is None
     assert names(queue) == ["first", "second"]
     assert queue.snapshot().waiting[0].item_uid != first.item_uid
@@ -161,6 +161,23 @@ def test_a_request_with_a_key_is_one_item_however_often_it_comes(disk: Disk) -> 
         queue.add(Item(name="once", kwargs={"x": 1}, key="k"), len)
     with pytest.raises(WrongStateError, match="another request"):
         queue.add(Item(name="once", kwargs={"x": 2}, key="k"), len)
+
+
+def test_a_batch_with_a_key_is_added_once_and_its_key_is_for_nothing_else(disk: Disk) -> None:
+    queue = disk.queue()
+    queue.add_batch([Item(name="same") for _ in range(12)], len, "k")
+    uids = queue.snapshot().uids()
+
+    queue = disk.queue()
+    with pytest.raises(AlreadySubmittedError) as known:
+        queue.add_batch([Item(name="same") for _ in range(12)], len, "k")
+    assert [item.item_uid for item in known.value.items] == uids
+    for others in ([Item(name="same")] * 11, [Item(name="same")] * 13, [Item(name="other")] * 12):
+        with pytest.raises(WrongStateError, match="another request"):
+            queue.add_batch(others, len, "k")
+    with pytest.raises(WrongStateError, match="another request"):
+        queue.add(Item(name="same", key="k"), len)
+    assert queue.snapshot().uids() == uids
 
 
 def test_the_whole_history_is_read_in_pages_and_searched(disk: Disk) -> None:

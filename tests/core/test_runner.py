@@ -53,6 +53,18 @@ def test_a_plan_that_ends_completes_its_item_with_its_value_and_its_runs(lab: La
     assert lab.heard(item) == ["queued", "started", "completed"]
 
 
+def test_a_plan_that_returns_more_than_can_be_kept_completes_and_says_so(lab: Lab) -> None:
+    def chatty() -> MsgGenerator[list[int]]:
+        yield from bps.null()
+        return list(range(100_000))
+
+    item = lab.run(chatty)
+
+    assert item.state == "completed"
+    assert result(item)["return_value"] is None
+    assert "588,891 bytes of JSON" in result(item)["msg"]
+
+
 def test_every_run_says_of_which_item_it_is_and_its_documents_are_events(lab: Lab) -> None:
     def one_run() -> MsgGenerator[None]:
         yield from bps.open_run(md={"sample": "embryo"})

@@ -95,6 +95,19 @@ def test_without_a_centre_the_sweep_goes_around_where_the_drive_is(bench: Bench)
     assert bench.shelf.sinks[0].z_um == pytest.approx([-42, -40, -38])
 
 
+def test_a_volume_is_kept_as_it_was_asked_for(bench: Bench) -> None:
+    asked = replace(REQUEST, file_format="ome-zarr", compression="blosc-lz4")
+    take(bench, asked)
+    planned = bench.shelf.sinks[0].planned
+    assert (planned.file_format, planned.compression) == ("ome-zarr", "blosc-lz4")
+
+
+def test_a_file_that_cannot_be_compressed_is_refused_with_one_that_can(bench: Bench) -> None:
+    with pytest.raises(LimitError, match="ome-tiff is not compressed; ask for ome-zarr") as refused:
+        bench.sheet.prepare(replace(REQUEST, compression="blosc-lz4"))
+    assert refused.value.field == "compression"
+
+
 def test_the_drive_goes_back_to_the_centre_of_the_sweep(bench: Bench) -> None:
     take(bench)
     assert bench.focus.position_um == pytest.approx(10)

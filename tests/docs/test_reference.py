@@ -20,8 +20,7 @@ import start_device_layer
 from devices import HardwareDevice, InstrumentFile, instrument_file
 from gently.agent.commands import BUILTINS
 from gently.agent.run_once import Exit
-from gently.api.dialect import dialect_routes
-from gently.api.extensions import extension_routes
+from gently.api import ROUTES, SOCKETS
 from gently.core.lifecycle import ItemState, Step
 from gently.core.queue import Result
 from gently.settings import CopilotSettings, DeviceLayerSettings
@@ -67,14 +66,23 @@ def routes_named_under(heading: str) -> set[str]:
     return {word for cell in first_cells for word in code(cell) if re.match(r"(GET|POST) /", word)}
 
 
+def routes_of_the_device_layer(*, dialect: bool) -> set[str]:
+    return {route.name for route in ROUTES if route.dialect == dialect}
+
+
 def test_every_route_of_the_dialect_is_documented() -> None:
     documented = routes_named_under("### Routes of Bluesky's dialect")
-    assert documented == names([*dialect_routes()])
+    assert documented == routes_of_the_device_layer(dialect=True)
 
 
 def test_every_route_of_our_own_is_documented() -> None:
     documented = routes_named_under("### Routes of our own")
-    assert documented == names([*extension_routes()])
+    assert documented == routes_of_the_device_layer(dialect=False)
+
+
+def test_every_socket_is_documented() -> None:
+    documented = code(section(HTTP, "### Routes of Bluesky's dialect"))
+    assert {socket.path for socket in SOCKETS} <= documented
 
 
 def test_every_route_of_the_page_is_documented(tmp_path: Path) -> None:
@@ -139,7 +147,7 @@ def kinds_published() -> set[str]:
             if not isinstance(node, ast.Call):
                 continue
             called = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            at = {"publish": 0, "_announce": 0, "Event": 2}.get(called)
+            at = {"publish": 0, "_announce": 0, "_event": 1}.get(called)
             if at is None or len(node.args) <= at:
                 continue
             if isinstance(kind := node.args[at], ast.Constant):

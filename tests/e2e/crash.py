@@ -34,6 +34,12 @@ _LATEST_KILL_S = 0.8
 _QUEUED = 20
 """More than a process lives to take."""
 
+_KEPT: tuple[dict[str, JsonValue], ...] = (
+    {"file_format": "ome-tiff"},
+    {"file_format": "ome-zarr"},
+    {"file_format": "ome-zarr", "compression": "blosc-lz4"},
+)
+
 _MOST = 10_000
 """As many volumes as a device layer lists at once."""
 
@@ -111,7 +117,7 @@ def run(folder: Path, rounds: int, seed: int, limit_s: float) -> Tally:
     chance = random.Random(seed)
     deadline = time.monotonic() + limit_s
     tally, known = Tally(), set[str]()
-    instruments = ("twin", _small_demo(folder))
+    instruments = ("twin", small_demo(folder))
     storage = folder / "data"
     while tally.in_mid_volume < rounds and time.monotonic() < deadline:
         with _device_layer(instruments[tally.kills % 2], storage, folder / "log") as layer:
@@ -153,7 +159,7 @@ def _acquire_and_kill(layer: Script, chance: random.Random) -> set[str]:
         listener.start()
         try:
             for _ in range(_QUEUED - len(client.queue().items)):  # the last life's are still there
-                client.enqueue("acquire_volume", **_request(chance))
+                client.enqueue(client.plans().acquire_volume(**_request(chance)))
             client.start_queue()
             time.sleep(chance.uniform(0, _LATEST_KILL_S))
         finally:
@@ -168,7 +174,7 @@ def _request(chance: random.Random) -> dict[str, JsonValue]:
         "num_slices": chance.randint(1, 12),
         "exposure_ms": 0.1,
         "step_um": chance.choice([0.0, 0.25]),
-        "file_format": chance.choice(["ome-tiff", "ome-zarr"]),
+        **chance.choice(_KEPT),
     }
 
 
@@ -261,7 +267,8 @@ def _device_layer(config: str, storage: Path, log: Path) -> Iterator[Script]:
         layer.kill()
 
 
-def _small_demo(folder: Path) -> str:
+def small_demo(folder: Path) -> str:
+    """Write an instrument file whose frames are small, and return its path."""
     (folder / "small_demo.cfg").write_text(_FAST_CFG, encoding="utf-8")
     path = folder / "small_demo.yml"
     path.write_text(_FAST_YML, encoding="utf-8")

@@ -18,7 +18,7 @@ def test_a_plan_survives_its_copilot(
     layer = device_layer()
     pilot = copilot(layer.url)
     with layer.client() as client:
-        item = client.execute("acquire_volume", num_slices=100, exposure_ms=10)
+        item = client.execute(client.plans().acquire_volume(num_slices=100, exposure_ms=10))
         pilot.kill()
         ended = client.wait(item.item_uid)
         assert ended.state == "completed"
@@ -31,7 +31,7 @@ def test_a_device_layer_that_dies_in_mid_volume_leaves_no_file_under_a_final_nam
     storage = tmp_path / "data"
     layer = device_layer(storage=storage)
     with layer.client() as client:
-        client.execute("acquire_volume", num_slices=200, exposure_ms=20, step_um=0.1)
+        client.execute(client.plans().acquire_volume(num_slices=200, exposure_ms=20, step_um=0.1))
         while not list((storage / "volumes").glob("*.part")):
             time.sleep(0.005)
         time.sleep(0.3)
@@ -42,7 +42,7 @@ def test_a_device_layer_that_dies_in_mid_volume_leaves_no_file_under_a_final_nam
     assert list((storage / "volumes").iterdir()) == []
     with again.client() as client:
         assert client.volumes() == []
-        assert client.wait(client.execute("snap").item_uid).state == "completed"
+        assert client.wait(client.execute(client.plans().snap()).item_uid).state == "completed"
         assert tifffile.imread(client.volumes()[0].path).shape == (512, 512)
 
 
@@ -78,11 +78,11 @@ def test_a_signal_ends_it_cleanly_every_time(
     with layer.client() as client:
         match round_ % 4:
             case 1:
-                client.execute("move_stage", x_um=900, y_um=500)
+                client.execute(client.plans().move_stage(x_um=900, y_um=500))
             case 2:
-                client.execute("acquire_volume", num_slices=100, exposure_ms=20)
+                client.execute(client.plans().acquire_volume(num_slices=100, exposure_ms=20))
             case 3:
-                client.execute("sleep", duration_s=30)
+                client.execute(client.plans().sleep(duration_s=30))
     assert layer.end(number) == 0, layer.said()
     assert "at the end shutter is closed" in layer.said()
     assert "Traceback" not in layer.said()

@@ -8,13 +8,21 @@ import ome_types
 import pytest
 import tensorstore
 import tifffile
+import zarr
 
 from devices.twin import FrameStamp
+from gently.visualization import VizServer, VolumeFeed
 from storage import VolumeStore
 from tests import REPOSITORY
 from tests.e2e.conftest import DeviceLayers, Script, run_copilot
+from tests.zarr_threads import start_the_threads_of_http
 
 PIXEL_SIZES = {"twin": 0.1625, "demo": 1.0}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def readers_threads(tmp_path_factory: pytest.TempPathFactory) -> None:
+    start_the_threads_of_http(tmp_path_factory.mktemp("warm"))
 
 
 @pytest.mark.parametrize("config", PIXEL_SIZES)
@@ -46,12 +54,13 @@ def test_one_command_takes_a_volume_that_independent_readers_agree_on(
     assert steps == pytest.approx([0.5] * 6, abs=0.02)
 
 
+@pytest.mark.parametrize("compression", ["none", "blosc-zstd"])
 def test_a_volume_kept_as_ome_zarr_is_read_by_its_uid_and_by_others(
-    device_layer: DeviceLayers, tmp_path: Path
+    device_layer: DeviceLayers, compression: str
 ) -> None:
     layer = device_layer("twin")
     command = "acquire_volume num_slices=4 exposure_ms=2 step_um=0.5 file_format=ome-zarr"
-    done = run_copilot(layer.url, command)
+    done = run_copilot(layer.url, f"{command} compression={compression}")
     assert done.returncode == 0, done.stderr
     volume = json.loads(done.stdout)
     path = Path(volume["path"])
@@ -63,10 +72,15 @@ def test_a_volume_kept_as_ome_zarr_is_read_by_its_uid_and_by_others(
     pixels = array.read().result()
     assert list(pixels.shape) == volume["shape"]
     assert pixels.std() > 0
-    store = VolumeStore(path.parents[1])
-    assert store.verify(volume["uid"]).spec.plan_name == "acquire_volume"
-    with store.open(volume["uid"]) as opened:
+    np.testing.assert_array_equal(zarr.open_group(path, mode="r")["0"], pixels)
+    with VolumeStore(path.parents[1]) as store, store.open(volume["uid"]) as opened:
         np.testing.assert_array_equal(opened.array, pixels)
+        assert store.verify(volume["uid"]).spec.compression == compression
+        with VizServer(store, VolumeFeed(), port=0) as viz:
+            url = f"{viz.url}volumes/{volume['uid']}.zarr"
+            np.testing.assert_array_equal(zarr.open_group(url, mode="r")["0"], pixels)
+    is_smaller = sum(file.stat().st_size for file in path.rglob("*")) < pixels.nbytes
+    assert is_smaller == (compression != "none")
 
 
 @pytest.fixture
@@ -86,8 +100,10 @@ def test_the_pixels_are_what_the_camera_delivered_in_the_order_of_the_sweep(
     stamping_layer: Script,
 ) -> None:
     with stamping_layer.client() as client:
-        client.wait(client.execute("move_stage", x_um=12.5, y_um=-8.0).item_uid)
-        item = client.execute("acquire_volume", num_slices=40, exposure_ms=1, step_um=0.25)
+        client.wait(client.execute(client.plans().move_stage(x_um=12.5, y_um=-8.0)).item_uid)
+        item = client.execute(
+            client.plans().acquire_volume(num_slices=40, exposure_ms=1, step_um=0.25)
+        )
         ended = client.wait(item.item_uid)
         assert ended.result is not None
         assert ended.state == "completed", ended.result.msg
@@ -112,7 +128,7 @@ def test_the_answer_stays_small_whatever_the_size(device_layer: DeviceLayers) ->
 
 def test_a_volume_ends_with_its_metadata_in_the_items_result(device_layer: DeviceLayers) -> None:
     with device_layer().client() as client:
-        item = client.execute("snap", exposure_ms=2)
+        item = client.execute(client.plans().snap(exposure_ms=2))
         ended = client.wait(item.item_uid)
         assert ended.result is not None
         value = ended.result.return_value

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gently.client import DeviceLayerClient, Volume
+from gently.client import DeviceLayerClient
+from gently.wire import Volume
 from storage import VolumeStore
 from tests.e2e.conftest import DeviceLayers
 
@@ -64,7 +65,7 @@ class Readers:
 
 
 def acquire(client: DeviceLayerClient) -> Volume:
-    ended = client.wait(client.execute("acquire_volume", **_FRAMES).item_uid)
+    ended = client.wait(client.execute(client.plans().acquire_volume(**_FRAMES)).item_uid)
     assert ended.result is not None
     assert ended.state == "completed", ended.result.msg
     return client.volumes(limit=1)[0]

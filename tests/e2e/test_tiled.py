@@ -24,6 +24,7 @@ from devices import LightSheet, VolumeRequest
 from gently.core.catalogue import BoundPlan
 from gently.core.device_layer import DeviceLayer
 from gently.core.queue import Item
+from storage import new_uid
 from tests.core.lab import result
 from tests.demo import begin, demo_layer, ended, put_back
 from tests.e2e.conftest import free_port
@@ -125,14 +126,20 @@ def test_the_volume_of_a_run_is_what_tifffile_reads(layer: DeviceLayer, tiled: A
 def test_a_time_lapse_of_many_runs_is_found_by_what_they_share(
     layer: DeviceLayer, tiled: Any
 ) -> None:
+    uid = new_uid()
     taken = [
-        acquire(layer, {"acquisition_uid": "lapse"}, num_slices=1 + 2 * time_point, step_um=1)
+        acquire(
+            layer,
+            {"acquisition_uid": uid, "time_point": time_point},
+            num_slices=1 + 2 * time_point,
+            step_um=1,
+        )
         for time_point in range(3)
     ]
     other, _ = acquire(layer, num_slices=1)
     layer.documents.replay_to(TiledWriter(tiled), other, *(run_uid for run_uid, _ in taken))
 
-    lapse = tiled.search(Key("start.acquisition_uid") == "lapse")
+    lapse = tiled.search(Key("start.acquisition_uid") == uid)
 
     assert list(lapse) == [run_uid for run_uid, _ in taken]
     for run_uid, path in taken:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from storage import VolumeRecord, VolumeStore, new_uid
+from storage import FrameInfo, VolumeRecord, VolumeStore, new_uid
 from storage.cli import main
 from tests.storage.helpers import make_spec, write_volume
 
@@ -79,7 +79,7 @@ def test_a_volume_is_shown_with_its_free_metadata(store: VolumeStore, run: Run) 
     assert ["checksum", record.checksum] in map(str.split, run("show", record.uid)[1].splitlines())
 
 
-@pytest.mark.parametrize("uid", [new_uid(), "../../etc/passwd"])
+@pytest.mark.parametrize("uid", ["5f0c3f8e2b1d4c579a637d1e8b42c90a", "../../etc/passwd"])
 def test_what_is_not_there_ends_with_one_and_the_reason(uid: str, run: Run) -> None:
     for command in ("show", "verify"):
         code, said = run(command, uid)
@@ -155,6 +155,36 @@ def test_the_trash_is_emptied_by_age(store: VolumeStore, run: Run) -> None:
     assert code == 0
     assert [note["uid"] for note in json.loads(said)["deleted"]] == [record.uid]
     assert store.trashed() == []
+
+
+def test_an_acquisition_is_listed_and_copied_as_one(
+    store: VolumeStore, run: Run, tmp_path: Path
+) -> None:
+    uid = new_uid()
+    records = [write(store, acquisition_uid=uid, time_point=t) for t in range(2)]
+    write(store)
+    code, said = run("list", "--json", "--acquisition", uid)
+    assert code == 0
+    assert [volume["uid"] for volume in json.loads(said)["volumes"]] == [
+        record.uid for record in reversed(records)
+    ]
+    code, said = run("export", "--acquisition", uid, "--to", tmp_path / "copies")
+    assert (code, said) == (0, f"{uid} is copied to {tmp_path / 'copies' / uid}.ome.zarr\n")
+    missing = new_uid()
+    code, said = run("export", "--acquisition", missing, "--to", tmp_path / "copies")
+    assert code == 1
+    assert f"no complete volume of acquisition {missing}" in said
+
+
+@pytest.mark.parametrize("status", ["complete", "incomplete", "trashed"])
+def test_volumes_are_listed_by_their_status(store: VolumeStore, run: Run, status: str) -> None:
+    uids = {"complete": write(store).uid, "trashed": write(store).uid}
+    store.trash(uids["trashed"], reason="blurred", by="me")
+    with store.create(make_spec(shape=(2, 4, 4))) as writer:
+        writer.write(np.zeros((4, 4), np.uint16), FrameInfo(index=0, delta_t_s=0, z_um=0))
+        uids["incomplete"] = writer.keep("the camera was unplugged").uid
+    _, said = run("list", "--json", "--status", status)
+    assert [volume["uid"] for volume in json.loads(said)["volumes"]] == [uids[status]]
 
 
 def test_the_sums_are_told(store: VolumeStore, run: Run) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,6 +23,8 @@ from storage import (
     DocumentWriter,
     RunNotFoundError,
 )
+
+UID = "5f0c3f8e-2b1d-4c57-9a63-7d1e8b42c90a"
 
 
 @pytest.fixture
@@ -335,6 +338,10 @@ def test_runs_are_listed_with_their_ends_the_newest_first(
         (emitted[0][1], emitted[-1][1]) for emitted in runs
     ]
     assert documents.runs(limit=1) == listed[:1]
+    half_a_second = timedelta(seconds=0.5)
+    newest = datetime.fromtimestamp(listed[0].path.stat().st_mtime, UTC)
+    assert documents.runs(since=newest - half_a_second) == listed[:1]
+    assert documents.runs(since=newest + half_a_second) == []
 
 
 def test_a_run_without_an_end_is_listed_as_such(
@@ -354,7 +361,7 @@ def test_the_end_of_a_run_longer_than_the_part_that_is_looked_at_is_found(
     assert documents.runs()[0].stop == emitted[-1][1]
 
 
-@pytest.mark.parametrize("uid", ["", "..", "../x", "0" * 32, f"{uuid4()}/", str(uuid4()).upper()])
+@pytest.mark.parametrize("uid", ["", "..", "../x", "0" * 32, f"{UID}/", UID.upper()])
 def test_what_is_no_uid_never_reaches_the_file_system(documents: DocumentStore, uid: str) -> None:
     with pytest.raises(RunNotFoundError):
         documents.replay(uid)

@@ -56,13 +56,13 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_volumes_are_found_by_what_they_are(store: VolumeStore) -> None:
-    first = write(store, session_id="a", metadata={"embryo": "e1", "tags": ["good", "late"]})
-    second = write(store, session_id="b", metadata={"embryo": "e1"})
-    third = write(store, session_id="b", plan_name="snap", metadata={"embryo": 7, "tags": "good"})
+    first = write(store, session_id="a", embryo="e1", tags=["good", "late"])
+    second = write(store, session_id="b", embryo="e1")
+    third = write(store, session_id="b", plan_name="snap", acquisition_uid=new_uid())
     assert store.query() == [third, second, first]
     assert store.query(session="b") == [third, second]
     assert store.query(embryo="e1") == [second, first]
-    assert store.query(embryo="7") == [third]
+    assert store.query(acquisition=third.spec.acquisition_uid) == [third]
     assert store.query(plan="snap") == [third]
     assert store.query(tag="good") == [first]
     assert store.query(session="b", embryo="e1") == [second]
@@ -85,7 +85,7 @@ def test_a_time_without_a_zone_is_refused(store: VolumeStore) -> None:
 
 
 def test_pages_follow_each_other_without_gap_or_overlap(store: VolumeStore) -> None:
-    records = [write(store, metadata={"tags": ["good"]}) for _ in range(7)][::-1]
+    records = [write(store, tags=["good"]) for _ in range(7)][::-1]
     conditions: list[dict[str, Any]] = [{}, {"tag": "good"}, {"session": "morning"}]
     for condition in conditions:
         pages, after = [], None

@@ -1,6 +1,7 @@
 """Pixels as they are over HTTP: regions, projections, files, and a zarr that is nowhere on disk."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +15,7 @@ from starlette.testclient import TestClient
 from gently.visualization import images
 from gently.visualization.contrast import Window, to_8bit
 from gently.visualization.projections import Projections, project
-from storage import VolumeRecord, VolumeStore
+from storage import VolumeRecord, VolumeStore, new_uid
 from tests.visualization.specimen import embryo, keep
 from tests.visualization.test_server import MISSING, NO_UIDS, picture
 
@@ -229,6 +230,69 @@ class TestOriginal:
         again = client.get(f"/volumes/{record.uid}.tif", headers={"if-none-match": tag})
 
         assert (again.status_code, again.content) == (304, b"")
+
+
+class TestAcquisitions:
+    def test_a_tile_is_that_of_its_volume_and_is_asked_for_again(
+        self, client: TestClient, store: VolumeStore
+    ) -> None:
+        uid = new_uid()
+        record = keep(store, PIXELS, acquisition_uid=uid, time_point=2, channel="488")
+
+        tile = client.get(f"/acquisitions/{uid}.zarr/0/c/2/0/3/0/0", headers=VIEWER)
+
+        of_volume = client.get(f"/volumes/{record.uid}.zarr/0/c/3/0/0")
+        assert tile.content == of_volume.content
+        assert tile.headers["access-control-allow-origin"] == "*"
+        assert "no-cache" in tile.headers["cache-control"]
+        known = {"if-none-match": tile.headers["etag"]}
+        again = client.get(f"/acquisitions/{uid}.zarr/0/c/2/0/3/0/0", headers=known)
+        assert (again.status_code, again.content) == (304, b"")
+
+    @pytest.mark.parametrize(
+        "key",
+        ["", "0", "9/zarr.json", "0/c/0/0/0/0/0", "0/c/2/1/0/0/0", "0/c/2/0/6/0/0", "0/c/2/0/0"],
+    )
+    def test_what_it_has_not_is_not_found(
+        self, client: TestClient, store: VolumeStore, key: str
+    ) -> None:
+        uid = new_uid()
+        keep(store, PIXELS, acquisition_uid=uid, time_point=2)
+
+        assert client.get(f"/acquisitions/{uid}.zarr/{key}").status_code == 404
+
+    def test_one_that_is_not_there_and_one_that_is_no_uid_are_told_apart(
+        self, client: TestClient
+    ) -> None:
+        missing = client.get(f"/acquisitions/{MISSING}.zarr/zarr.json")
+        assert missing.status_code == 404
+        assert f"acquisition {MISSING}" in missing.json()["detail"]
+        assert client.get("/acquisitions/lapse.zarr/zarr.json").status_code == 422
+
+    def test_volumes_that_are_no_one_array_are_told_with_what_differs(
+        self, client: TestClient, store: VolumeStore
+    ) -> None:
+        uid = new_uid()
+        for slices in (6, 5):
+            keep(store, PIXELS[:slices], acquisition_uid=uid)
+
+        response = client.get(f"/acquisitions/{uid}.zarr/zarr.json")
+
+        assert response.status_code == 409
+        assert "has shape (6, 40, 50)" in response.json()["detail"]
+
+    def test_a_volume_that_is_published_meanwhile_is_seen_within_a_second(
+        self, client: TestClient, store: VolumeStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = 5.0
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        uid = new_uid()
+        keep(store, PIXELS, acquisition_uid=uid)
+        url = f"/acquisitions/{uid}.zarr/0/zarr.json"
+        assert client.get(url).json()["shape"] == [1, 1, 6, 40, 50]
+        keep(store, PIXELS, acquisition_uid=uid, time_point=1)
+        now = 6.0
+        assert client.get(url).json()["shape"] == [2, 1, 6, 40, 50]
 
 
 class TestZarr:

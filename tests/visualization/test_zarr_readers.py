@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gently.visualization import VizServer, VolumeFeed
-from storage import VolumeRecord, VolumeStore, levels, mean
+from storage import VolumeRecord, VolumeStore, levels, mean, new_uid
 from tests.storage.helpers import make_pixels, make_spec
 from tests.visualization.specimen import keep
-from tests.zarr_threads import start_the_threads_of_zarr
+from tests.zarr_threads import start_the_threads_of_http
 
 REGION = st.tuples(*[st.tuples(st.floats(0, 1), st.floats(0, 1))] * 3)
 SHAPES = st.tuples(
@@ -27,14 +27,7 @@ SHAPES = st.tuples(
 
 @pytest.fixture(scope="module", autouse=True)
 def readers_threads(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """As zarr-python, fsspec starts a thread once and keeps it."""
-    start_the_threads_of_zarr()
-    folder = tmp_path_factory.mktemp("warm")
-    with (
-        VizServer(VolumeStore(folder), VolumeFeed(), port=0) as viz,
-        pytest.raises(FileNotFoundError),
-    ):
-        zarr.open(f"{viz.url}volumes/{'0' * 32}.zarr", mode="r")
+    start_the_threads_of_http(tmp_path_factory.mktemp("warm"))
 
 
 @pytest.fixture
@@ -110,6 +103,28 @@ def test_every_level_is_the_mean_of_the_volume(store: VolumeStore, viz: VizServe
         everything = slice(0, level.shape[1]), slice(0, level.shape[2])
         for z in range(level.shape[0]):
             np.testing.assert_array_equal(array[z], mean(pixels, level, *everything, z))
+
+
+def test_an_acquisition_is_one_array_of_times_and_channels(
+    store: VolumeStore, viz: VizServer
+) -> None:
+    uid, rng = new_uid(), np.random.default_rng(3)
+    expected = rng.integers(0, 9999, (3, 2, 2, 30, 1100), np.uint16)
+    expected[1, 1] = 0  # a volume that was never taken
+    for t, c in np.ndindex(3, 2):
+        if (t, c) == (1, 1):
+            continue
+        place = {"acquisition_uid": uid, "time_point": t, "channel": ("488", "561")[c]}
+        keep(store, expected[t, c], format=("ome-tiff", "ome-zarr")[c], **place)
+    url = f"{viz.url}acquisitions/{uid}.zarr"
+
+    group = zarr.open_group(url, mode="r")
+
+    array = group["0"]
+    assert isinstance(array, zarr.Array)
+    np.testing.assert_array_equal(array[:], expected)
+    np.testing.assert_array_equal(open_with_tensorstore(url).read().result(), expected)
+    assert group["2"][:].shape == (3, 2, 2, 8, 275)  # type: ignore[index,union-attr]
 
 
 def test_a_missing_volume_is_not_found(viz: VizServer) -> None:

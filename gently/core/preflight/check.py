@@ -12,9 +12,12 @@ from bluesky.utils import Msg, MsgGenerator
 
 from devices import DeviceError, LimitError, Line, Pace
 from gently.core.catalogue import BoundPlan
+from gently.core.items import Item
+from gently.core.lifecycle import ItemState
 from gently.core.preflight.complaints import Ear
 from gently.core.preflight.rehearsal import Rehearsal
 from gently.core.preflight.report import Complaint, PreflightReport, Refusal
+from storage import memory_bytes
 
 __all__ = ["QUICK", "WHOLE", "Budget", "Preflight", "Room"]
 
@@ -58,9 +61,6 @@ class Room(Protocol):
     def free_bytes(self) -> int:
         """Return how much still fits into it."""
 
-    def memory_bytes(self, frame_bytes: int) -> int:
-        """Return how much memory the writer of a volume of such frames takes."""
-
 
 class Preflight:
     """Follows plans without the hardware; safe to use from any thread.
@@ -74,6 +74,7 @@ class Preflight:
     def __init__(self, room: Room) -> None:
         self._room = room
         self._ear = Ear()
+        self._expected: dict[str, PreflightReport] = {}
         self._paces: defaultdict[str, Pace] = defaultdict(lambda: Pace(Line(0.0, _SENT_S)))
 
     def check(self, plan: BoundPlan, budget: Budget = WHOLE) -> PreflightReport:
@@ -85,9 +86,18 @@ class Preflight:
         walk.go(self._ear)
         return self._report(plan, walk)
 
-    def learn(self, report: PreflightReport, seconds: float) -> None:
-        """Take note of how long a plan took that had been reported on, from start to end."""
-        self._paces[report.plan].learn(report.steps, seconds - report.rehearsed_s)
+    def expect(self, item_uid: str, report: PreflightReport) -> None:
+        """Remember what was said of an item that is about to run."""
+        self._expected = {item_uid: report}
+
+    def see(self, item: Item) -> None:
+        """Learn from an item that has run through how long it took, and from no other."""
+        if item.state is ItemState.RUNNING:
+            return
+        expected = self._expected.pop(item.item_uid, None)
+        if expected and item.state is ItemState.COMPLETED and item.result and item.time_start:
+            seconds = item.result.time_stop - item.time_start
+            self._paces[item.name].learn(expected.steps, seconds - expected.rehearsed_s)
 
     def _report(self, plan: BoundPlan, walk: "_Walk") -> PreflightReport:
         models = walk.rehearsal.models
@@ -117,7 +127,7 @@ class Preflight:
             frames=sum(use.frames for use in uses),
             bytes_needed=needed,
             bytes_free=free,
-            memory_bytes=self._room.memory_bytes(largest),
+            memory_bytes=memory_bytes(largest),
             light_ms=1000 * sum(use.light_s for use in uses),
             energy_mj=sum(energies) if energies else None,
             travel_um={axis: um for use in uses for axis, um in use.travel_um.items()},

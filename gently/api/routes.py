@@ -1,0 +1,234 @@
+"""One declaration for every route, and the one way from a request to its answer.
+
+The routes themselves, the OpenAPI document, the sweep that looks for open doors, the audit log
+and the control lease all read the same table.
+"""
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gently.api.messages import Json, parse, read_parameters
+from gently.api.models import LockKey, Nothing
+from gently.core.access import Principal, Scope
+from gently.core.device_layer import DeviceLayer
+from gently.core.errors import GentlyError
+from gently.core.lock import Part
+
+__all__ = ["ApiRoute", "ApiSocket", "Call", "Given", "starlette_route"]
+
+B = TypeVar("B", bound=BaseModel)
+Given = dict[str, Any]
+"""What came with a request, before it is validated; or an answer, before it is encoded."""
+
+_LOCAL = Principal("operator", "local", "person", Scope.ADMIN)
+
+
+@dataclass(frozen=True)
+class Call(Generic[B]):
+    """A request that may be answered: validated, and from somebody who may ask."""
+
+    layer: DeviceLayer
+    body: B
+    principal: Principal
+    request: Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiRoute:
+    """A route: what it is called by, who may call it, what it takes and what it answers.
+
+    Parameters
+    ----------
+    method, path
+        Of HTTP; the path has the ``/api`` prefix and starlette's syntax.
+    handler
+        Returns plain values, which are sent as JSON, or a response of its own.
+    summary
+        One line, for who reads the documentation.
+    scope
+        The least that a caller needs.
+    body
+        Validates what comes in the JSON body, the query and the path alike.
+    answer
+        What is answered; None if it is not JSON.
+    media_type
+        Of the answer.
+    errors
+        The statuses that the handler's own refusals may have, besides those of every route.
+    locked_by
+        The part of the dialect's lock that keeps others out.
+    commands
+        Moves the microscope or changes what will: needs the control lease where one is held,
+        and goes into the audit log.
+    changes
+        Changes something else, whoever holds the lease: goes into the audit log.
+    forgives
+        Whatever the body is, it keeps nobody from calling: it is then taken for none.
+    dialect
+        One of Bluesky's: what the handler refuses is 200 with ``"success": false``.
+    """
+
+    method: str
+    path: str
+    handler: Callable[[Call[Any]], Awaitable[Given | Response]]
+    summary: str
+    scope: Scope
+    body: type[BaseModel] = Nothing
+    answer: type[BaseModel] | None
+    media_type: str = "application/json"
+    errors: tuple[int, ...] = ()
+    locked_by: Part | None = None
+    commands: bool = False
+    changes: bool = False
+    forgives: bool = False
+    dialect: bool = False
+
+    @property
+    def name(self) -> str:
+        """Method and path, as they are documented."""
+        return f"{self.method} {self.template}"
+
+    @property
+    def template(self) -> str:
+        """The path as it is documented: parameters without starlette's converters."""
+        return re.sub(r"{(\w+):\w+}", r"{\1}", self.path)
+
+    @property
+    def is_audited(self) -> bool:
+        """Whether a call leaves a line in the audit log, whatever becomes of it."""
+        return self.commands or self.changes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiSocket:
+    """A WebSocket, which only sends.
+
+    Parameters
+    ----------
+    path
+        With the ``/api`` prefix.
+    messages
+        What is sent, from now on.
+    summary
+        One line, for who reads the documentation.
+    scope
+        The least that a caller needs.
+    """
+
+    path: str
+    messages: Callable[[DeviceLayer], AsyncGenerator[dict[str, Any]]]
+    summary: str
+    scope: Scope
+
+
+def starlette_route(route: ApiRoute) -> Route:
+    """Return the route as starlette takes it."""
+
+    async def endpoint(request: Request) -> Response:
+        principal = _authenticated(request)
+        async with _audited(route, principal, request):
+            _check_scope(route, principal)
+            # The body first: whoever sends it slowly must not keep control meanwhile.
+            given = await _given(route, request)
+            async with _in_control(route, principal, request):
+                return await _answer(route, principal, request, given)
+
+    return Route(route.path, endpoint, methods=[route.method], name=route.name)
+
+
+# ---------------------------------------------------------------------- who asks
+
+
+def _authenticated(_: Request) -> Principal:
+    """Return who asks; raises what is answered with 401."""
+    return _LOCAL
+
+
+@asynccontextmanager
+async def _audited(
+    route: ApiRoute,  # noqa: ARG001 - for the audit log
+    principal: Principal,  # noqa: ARG001
+    request: Request,  # noqa: ARG001
+) -> AsyncIterator[None]:
+    """Take note of what was asked and what became of it, before it is answered."""
+    yield
+
+
+def _check_scope(route: ApiRoute, principal: Principal) -> None:
+    """Raise what is answered with 403."""
+
+
+@asynccontextmanager
+async def _in_control(
+    route: ApiRoute,  # noqa: ARG001 - for the control lease
+    principal: Principal,  # noqa: ARG001
+    request: Request,  # noqa: ARG001
+) -> AsyncIterator[None]:
+    """Hold off whoever wants to take over while a command is carried out.
+
+    Raises what is answered with 409.
+    """
+    yield
+
+
+# ---------------------------------------------------------------------- the answer
+
+
+async def _given(route: ApiRoute, request: Request) -> Given:
+    """Return what came in the path, the body and the query; the former win."""
+    try:
+        given = await read_parameters(request)
+    except GentlyError:
+        if not route.forgives:
+            raise
+        given = {}
+    known = route.body.model_fields
+    if (key := request.headers.get("idempotency-key")) and "idempotency_key" in known:
+        given["idempotency_key"] = key
+    path = {name: value for name, value in request.path_params.items() if name in known}
+    return {**given, **path}
+
+
+async def _answer(
+    route: ApiRoute, principal: Principal, request: Request, given: Given
+) -> Response:
+    layer: DeviceLayer = request.state.layer
+    try:
+        if route.locked_by is not None:
+            layer.lock.check(parse(LockKey, given).lock_key, route.locked_by)
+        call = Call(layer, _body(route, given), principal, request)
+        answer = await route.handler(call)
+    except GentlyError as error:
+        if not route.dialect:
+            raise
+        return Json(_refusal(layer, given, error))
+    if isinstance(answer, Response):
+        return answer
+    return Json({"success": True, "msg": "", **answer} if route.dialect else answer)
+
+
+def _body(route: ApiRoute, given: Given) -> BaseModel:
+    try:
+        return parse(route.body, given)
+    except GentlyError:
+        if not route.forgives:
+            raise
+        return route.body()
+
+
+def _refusal(layer: DeviceLayer, given: Given, error: GentlyError) -> Given:
+    """Return a refusal as Bluesky's clients read it."""
+    refused: Given = {"success": False, "msg": str(error)}
+    if errors := getattr(error, "errors", ()):
+        refused["errors"] = list(errors)
+    if "item" in given:
+        refused |= {"item": given["item"], "qsize": len(layer.queue.snapshot().waiting)}
+    return refused
