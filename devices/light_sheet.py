@@ -83,6 +83,8 @@ class LightSheet(HardwareDevice):
             name: Pace(Line(_SET_UP_S, _BYTE_S)) for name in get_args(FileFormat)
         }
         """What a volume takes beyond its course: setting up, and the file, by its bytes."""
+        self.light_pace = Pace(Line(0.0))
+        """For how long the light is on before the first frame and after the last."""
         self._stages = stages
         self._open_sink = open_sink
         self._request: VolumeRequest | None = None
@@ -150,6 +152,10 @@ class LightSheet(HardwareDevice):
         )
         self._thread.start()
         return status
+
+    def volume_bytes(self, request: VolumeRequest) -> int:
+        """Return the size of the pixels asked for, at the camera's last known format."""
+        return request.num_slices * self.camera.last_frame_bytes
 
     def unprepared(self) -> AcquisitionError:
         """Return why it cannot be triggered before it was prepared."""
@@ -275,12 +281,14 @@ class LightSheet(HardwareDevice):
     ) -> AcquiredVolume:
         began = time.monotonic()
         planned, positions_um = self._plan(request)
+        drive_um = planned.positions_um[f"{self.slice_drive.name}.z"]
+        course = self.slicer.course(request, drive_um)
         came = 0
         with self._open_sink(planned) as sink:
             try:
                 with (
                     self.slicer.slices(request, positions_um, planned, cancelled) as slices,
-                    self._lit(cancelled),
+                    self._lit(cancelled, course.lit_s),
                 ):
                     for came, (pixels, elapsed_s, z_um) in enumerate(slices, start=1):
                         sink.write(pixels, index=came - 1, delta_t_s=elapsed_s, z_um=z_um)
@@ -288,10 +296,8 @@ class LightSheet(HardwareDevice):
             except AcquisitionError as error:
                 raise self._short(request, sink, came, error) from error
             volume = sink.finish()
-        drive_um = planned.positions_um[f"{self.slice_drive.name}.z"]
-        known_s = self.slicer.course(request, drive_um).seconds
-        volume_bytes = request.num_slices * self.camera.last_frame_bytes
-        self.paces[request.file_format].learn(volume_bytes, time.monotonic() - began - known_s)
+        left_out_s = time.monotonic() - began - course.seconds
+        self.paces[request.file_format].learn(self.volume_bytes(request), left_out_s)
         return volume
 
     def _short(
@@ -342,13 +348,17 @@ class LightSheet(HardwareDevice):
         return found
 
     @contextmanager
-    def _lit(self, cancelled: threading.Event) -> Iterator[None]:
+    def _lit(self, cancelled: threading.Event, frames_s: float) -> Iterator[None]:
+        """Have the light on for frames that take so long."""
         if cancelled.is_set():
             raise StoppedError(f"{self.name} was stopped before the light went on")
+        began = time.monotonic()
         try:
             self.shutter.set("open").wait_answered(self.shutter.timeout_s)
             yield
         finally:
             # Past the queue of ordinary calls: a drive that hangs must not keep the light on.
             self.shutter.stop()
+            lit_s = time.monotonic() - began
             self.shutter.check_safe()
+        self.light_pace.learn(0, lit_s - frames_s)

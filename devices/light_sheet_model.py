@@ -53,12 +53,12 @@ class LightSheetModel(DeviceModel):
         (drive_um,) = self._drive.position_um
         course = self.device.slicer.course(request, drive_um)
         self._drive.went((drive_um,), *((station_um,) for station_um in course.stations_um))
-        self._shutter.light_up(course.lit_s)
+        self._shutter.light_up(course.lit_s + max(0.0, self.device.light_pace.seconds(0)))
         self._uid = "0" * 32
         self.use.volumes += 1
         self.use.frames += request.num_slices
         self.use.frame_bytes = max(self.use.frame_bytes, self.device.camera.last_frame_bytes)
-        volume_bytes = request.num_slices * self.device.camera.last_frame_bytes
+        volume_bytes = self.device.volume_bytes(request)
         self.use.disk_bytes += volume_bytes
         seconds = course.seconds + self.device.paces[request.file_format].seconds(volume_bytes)
         self._busy_until_s = now_s + seconds
