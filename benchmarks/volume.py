@@ -14,12 +14,8 @@ Run: python -m benchmarks.volume [--slices 200] [--exposure-ms 0.1 10] [--runs 5
 import argparse
 import os
 import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +27,7 @@ import numpy as np
 import psutil
 from pymmcore_plus import CMMCorePlus
 
+from benchmarks.processes import Peak, free_port, resident_mib, started
 from benchmarks.ways import WAYS, json_seconds
 from gently.client import DeviceLayerClient
 
@@ -71,13 +68,12 @@ def _measure(folder: Path, slices: int, exposure_ms: float, runs: int) -> None:
     raw: list[float] = []
     ours: list[float] = []
     with _device_layer(folder) as (client, process):
-        idle_mb = _resident_mb(process)
-        peak = _Peak(process)
-        # Taken in turn, so that a slow minute of the disk is shared.
-        for _ in range(runs):
-            raw.append(_raw(folder / "raw.bin", slices))
-            ours.append(_acquire(client, folder, slices, exposure_ms))
-        peak_mb = peak.end()
+        idle_mib = resident_mib(process)
+        with Peak(process) as peak:
+            # Taken in turn, so that a slow minute of the disk is shared.
+            for _ in range(runs):
+                raw.append(_raw(folder / "raw.bin", slices))
+                ours.append(_acquire(client, folder, slices, exposure_ms))
     measured = [Measured("raw writes + fsync", raw), camera, Measured("gently", ours)]
     for way in measured:
         print(
@@ -88,7 +84,7 @@ def _measure(folder: Path, slices: int, exposure_ms: float, runs: int) -> None:
     mine = measured[-1].median
     print(f"  gently / raw    {mine / measured[0].median:.3f}")
     print(f"  gently / camera {mine / camera.median:.3f}")
-    print(f"  peak memory above idle {peak_mb - idle_mb:.0f} MiB (idle {idle_mb:.0f} MiB)")
+    print(f"  peak memory above idle {peak.mib - idle_mib:.0f} MiB (idle {idle_mib:.0f} MiB)")
 
 
 def _compare(folder: Path, slices: int, runs: int) -> None:
@@ -169,48 +165,14 @@ def _acquire(client: DeviceLayerClient, folder: Path, slices: int, exposure_ms: 
 @contextmanager
 def _device_layer(folder: Path) -> Iterator[tuple[DeviceLayerClient, psutil.Process]]:
     """Start the real script and give a client of it."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    command = [sys.executable, str(_HERE.parent / "start_device_layer.py")]
-    command += ["--config", str(_HERE / "fast_demo.yml"), "--port", str(port)]
-    process = subprocess.Popen([*command, "--storage", str(folder)], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            if b"listening on" in line:
-                break
-        drain = threading.Thread(target=process.stdout.read, daemon=True)
-        drain.start()
-        with DeviceLayerClient(f"http://127.0.0.1:{port}") as client:
-            yield client, psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-class _Peak:
-    """Watches the resident memory of a process from a thread."""
-
-    def __init__(self, process: psutil.Process) -> None:
-        self._process = process
-        self._ended = threading.Event()
-        self._mb = 0.0
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-
-    def end(self) -> float:
-        """Stop watching; return the highest value, in MiB."""
-        self._ended.set()
-        self._thread.join()
-        return self._mb
-
-    def _watch(self) -> None:
-        while not self._ended.wait(0.02):
-            self._mb = max(self._mb, _resident_mb(self._process))
-
-
-def _resident_mb(process: psutil.Process) -> float:
-    return float(process.memory_info().rss) / 2**20
+    port = free_port()
+    command = ["start_device_layer.py", "--config", str(_HERE / "fast_demo.yml")]
+    command += ["--port", str(port), "--storage", str(folder)]
+    with (
+        started(command, says="listening on", log=folder / "device-layer.log") as process,
+        DeviceLayerClient(f"http://127.0.0.1:{port}") as client,
+    ):
+        yield client, process
 
 
 def _options() -> argparse.Namespace:

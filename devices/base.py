@@ -78,6 +78,7 @@ class HardwareDevice(Device):  # type: ignore[misc]
         self.label = label
         self._core = core
         self._last: dict[str, Reading] = {}
+        self._listeners: list[Callable[[HardwareDevice], None]] = []
 
     def read(self) -> dict[str, Reading]:
         """Read the hardware now, and remember the answer.
@@ -91,6 +92,10 @@ class HardwareDevice(Device):  # type: ignore[misc]
         """
         self._remember(self._read_hardware())
         return self._last
+
+    def listen(self, listener: "Callable[[HardwareDevice], None]") -> None:
+        """Call `listener` whenever the device was read back, on whichever thread; not to wait."""
+        self._listeners.append(listener)
 
     def last_reading(self) -> dict[str, Reading]:
         """Return what was read last, without asking the hardware; empty if nothing ever was."""
@@ -141,6 +146,8 @@ class HardwareDevice(Device):  # type: ignore[misc]
     def _remember(self, values: Mapping[str, Any]) -> None:
         now = time.time()
         self._last = {key: {"value": value, "timestamp": now} for key, value in values.items()}
+        for listener in self._listeners:
+            listener(self)
 
     def _status(self, future: "Future[T]", then: Callable[[T], None]) -> ActionStatus:
         """Return a status that ends with `future`, after `then` has seen what came of it."""

@@ -69,7 +69,8 @@ def sleep(
 ) -> MsgGenerator[None]:
     """Do nothing for a while; can be paused every half second."""
     naps = math.ceil(duration_s / _NAP_S)
-    for _ in range(naps):
+    for nap in range(naps):
         # Bare messages: a day has 172,800 naps, and a stub costs 20 times as much.
         yield Msg("checkpoint")
-        yield Msg("sleep", None, duration_s / naps)
+        nap_s = duration_s / naps
+        yield Msg("sleep", None, nap_s, done_s=nap * nap_s, of_s=duration_s)

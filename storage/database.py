@@ -104,8 +104,13 @@ class DisposableDatabase:
         """Make the database empty, for all its users at once."""
         self.write(self._clear)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return not self._closing.alive
+
     def _check_open(self) -> None:
-        if not self._closing.alive:
+        if self.closed:
             raise IndexUnavailableError(self.path, "its store was closed")
 
     def _attempt(self, pool: _Pool, begin: str, work: Callable[[Connection], T]) -> T:

@@ -152,7 +152,7 @@ def export_imagej(volume: Volume, folder: Path, progress: Progress) -> Path:
 
 
 def _slices(volume: Volume, progress: Progress) -> Iterator[NDArray[Any]]:
-    for done, image in enumerate(volume.array):
+    for done, image in enumerate(volume.slices()):
         progress(done, len(volume.array))
         yield image
     progress(len(volume.array), len(volume.array))

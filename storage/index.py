@@ -159,13 +159,14 @@ class StoreStats:
 class Index:
     """The records of all volumes below `root`, for any thread.
 
-    Where `root` cannot be written to (an archive), a private index is kept in a temporary folder.
+    Where `root` cannot be written to (an archive), or if that is asked for, a private index is kept
+    in a temporary folder.
     All methods raise IndexUnavailableError where the index can be neither used nor made.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, private: bool = False) -> None:
         self._root = root
-        self.private: Final = not os.access(root, os.W_OK)
+        self.private: Final = private or not os.access(root, os.W_OK)
         folder = Path(tempfile.mkdtemp(prefix="gently-index-")) if self.private else root
         self._database = DisposableDatabase(folder / "index.sqlite", _APPLICATION, _SCHEMA)
         if self.private:
@@ -175,6 +176,11 @@ class Index:
     def path(self) -> Path:
         """The index file."""
         return self._database.path
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, and so answers no more."""
+        return self._database.closed
 
     def close(self) -> None:
         """End the writing thread and close the file. Idempotent."""

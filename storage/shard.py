@@ -18,6 +18,7 @@ from pydantic import JsonValue
 
 from storage.errors import BrokenVolumeError
 from storage.ngff import LITTLE_ENDIAN
+from storage.stored import forget
 from storage.values import Compression, Shape, VolumeRecord, VolumeSpec, Voxels
 
 # Little enough that a small region costs little, much enough that the index stays small and
@@ -175,9 +176,13 @@ class Packed:
         """Map the file; what is indexed is unpacked."""
         return _PackedVoxels(self)
 
+    def slices(self) -> Iterator[NDArray[Any]]:
+        """Unpack them one by one."""
+        return iter(_PackedVoxels(self))
+
     def frames(self) -> Iterator[memoryview]:
         """Unpack all slices one by one; raises BrokenVolumeError."""
-        for frame in self.open():
+        for frame in self.slices():
             yield np.ascontiguousarray(frame).reshape(-1).view(np.uint8).data
 
 
@@ -200,7 +205,9 @@ class _PackedVoxels:
         return self.shape[0]
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
-        return (self[z] for z in range(len(self)))
+        for z in range(len(self)):
+            yield self[z]
+            forget(self._file)
 
     def __array__(
         self, dtype: np.dtype[Any] | None = None, *, copy: bool | None = None

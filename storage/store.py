@@ -142,7 +142,7 @@ class VolumeStore:
     def open(self, uid: str) -> Volume:
         """Map a volume's pixels; raises as `record` does."""
         found = self._load(uid)
-        return Volume(found.record, found.pixels.open())
+        return Volume(found.record, found.pixels)
 
     def verify(self, uid: str) -> VolumeRecord:
         """Read all pixels back and match them with their checksums; memory is one frame.
@@ -212,7 +212,7 @@ class VolumeStore:
             "until": until,
             "status": status,
         }
-        found = self._answer(lambda: self._index.query(conditions, limit, after))
+        found = self._answer(lambda index: index.query(conditions, limit, after))
         if found is None:
             raise VolumeNotFoundError(after or "", self.volumes)
         return found
@@ -234,12 +234,12 @@ class VolumeStore:
 
     def broken(self) -> Sequence[BrokenFile]:
         """Return the files among the volumes that are none, by name, with the reasons."""
-        found = self._answer(self._index.broken)
+        found = self._answer(Index.broken)
         return [BrokenFile(path=path, reason=reason) for path, reason in found]
 
     def stats(self) -> StoreStats:
         """Return how much is in the store."""
-        return self._answer(self._index.stats)
+        return self._answer(Index.stats)
 
     def refresh(self, progress: Progress | None = None) -> Refreshed:
         """Look at all files, and read those that are not known as they are.
@@ -247,16 +247,11 @@ class VolumeStore:
         Finds what was copied, changed or removed by hand, and what a process that died had
         renamed but not noted. Blocks for seconds where there are a million files.
         """
-        with self._looking:
-            folders = (self.volumes, self._trash.folder)
-            found = inventory.refresh(self._index, folders, progress)
-            self._looked = True
-        return found
+        return self._look(progress)
 
     def rebuild(self, progress: Progress | None = None) -> Refreshed:
         """Forget the index and read every file again."""
-        self._index.clear()
-        return self.refresh(progress)
+        return self._look(progress, anew=True)
 
     # ------------------------------------------------------------------ trash
 
@@ -377,6 +372,26 @@ class VolumeStore:
             self._looked = False
             LOGGER.warning("%s", error)
 
+    def _look(self, progress: Progress | None = None, *, anew: bool = False) -> Refreshed:
+        """Look at all files, with an index of this process's own where the common one fails."""
+        with self._looking:
+            try:
+                found = self._fill(progress, anew)
+            except IndexUnavailableError as error:
+                if self._index.private or self._index.closed:
+                    raise
+                LOGGER.warning("%s Until then this process uses one of its own.", error)
+                self._index.close()
+                self._index = Index(self.root, private=True)
+                found = self._fill(progress, anew)
+            self._looked = True
+        return found
+
+    def _fill(self, progress: Progress | None, anew: bool) -> Refreshed:  # noqa: FBT001
+        if anew:
+            self._index.clear()
+        return inventory.refresh(self._index, (self.volumes, self._trash.folder), progress)
+
     def _moved(self, old: Path, new: Path) -> None:
         self._note([inventory.examine(new)], gone=[old])
 
@@ -390,14 +405,14 @@ class VolumeStore:
         self._note((), gone=[path] if path else [])
         return emptied
 
-    def _answer(self, ask: Callable[[], T]) -> T:
+    def _answer(self, ask: Callable[[Index], T]) -> T:
         """Ask the index, once it knows all files."""
         with self._looking:
             # Nobody else tells a private index what is new.
             if self._index.private or not self._looked:
                 self.refresh()
         try:
-            return ask()
-        except NotFilledError:  # another process began it anew, or it was damaged
-            self.refresh()
-        return ask()
+            return ask(self._index)
+        except (NotFilledError, IndexUnavailableError):
+            self.refresh()  # another process began it anew, or it is damaged or gone
+        return ask(self._index)

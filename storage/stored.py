@@ -1,13 +1,28 @@
 """A finished volume as its own files tell it, whatever the format: what was written, and where."""
 
+import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from storage.values import VolumeRecord, Voxels
+
+Mapped = np.memmap[Any, np.dtype[Any]]
+
+
+def forget(mapped: Mapped) -> None:
+    """Count a map's pages no longer as this process's memory; those that are needed come again.
+
+    A whole volume that is read through a map would fill the memory of the process, as far as
+    anybody sees. Windows has no such call, and takes the pages when it needs them.
+    """
+    file: object = mapped.base
+    if isinstance(file, mmap.mmap) and hasattr(file, "madvise"):
+        file.madvise(mmap.MADV_DONTNEED)
 
 
 class Pixels(Protocol):
@@ -15,6 +30,9 @@ class Pixels(Protocol):
 
     def open(self) -> Voxels:
         """Return them to be read by part: little-endian, read-only."""
+
+    def slices(self) -> Iterator[NDArray[Any]]:
+        """Yield all slices one by one, as `open` has them. Memory is one slice."""
 
     def frames(self) -> Iterator[memoryview]:
         """Read all frames one by one; each is gone when the next one comes. Memory is one frame.
@@ -64,15 +82,15 @@ class Slots:
 
     def open(self) -> Voxels:
         """Map them from the file."""
-        slices, rows, columns = self.record.shape
-        mapped: Voxels = np.memmap(
-            self.path,
-            dtype=np.dtype(self.record.dtype).newbyteorder("<"),
-            mode="r",
-            offset=self.first,
-            shape=(slices, self.rows, columns),
-        )
-        return mapped if rows == self.rows else cast("Voxels", mapped[:, :rows])
+        mapped, rows = self._map(), self.record.shape[1]
+        return cast("Voxels", mapped if rows == self.rows else mapped[:, :rows])
+
+    def slices(self) -> Iterator[NDArray[Any]]:
+        """Map them from the file, and let go of each when the next one is asked for."""
+        mapped = self._map()
+        for image in mapped:
+            yield image[: self.record.shape[1]]
+            forget(mapped)
 
     def frames(self) -> Iterator[memoryview]:
         """Read them past the map, so that memory does not grow."""
@@ -85,3 +103,13 @@ class Slots:
                 taken = file.readinto(frame)
                 yield memoryview(frame)[:taken]
                 file.seek(padding, 1)
+
+    def _map(self) -> Mapped:
+        slices, _, columns = self.record.shape
+        return np.memmap(
+            self.path,
+            dtype=np.dtype(self.record.dtype).newbyteorder("<"),
+            mode="r",
+            offset=self.first,
+            shape=(slices, self.rows, columns),
+        )

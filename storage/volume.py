@@ -1,8 +1,12 @@
 """A finished volume, read without loading it."""
 
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from numpy.typing import NDArray
+
+from storage.stored import Pixels
 from storage.values import VolumeRecord, Voxels
 
 
@@ -12,9 +16,10 @@ class Volume:
     Closing drops the map; views that the caller took keep their part of it until they go.
     """
 
-    def __init__(self, record: VolumeRecord, array: Voxels) -> None:
+    def __init__(self, record: VolumeRecord, pixels: Pixels) -> None:
         self.record = record
-        self._array: Voxels | None = array
+        self._pixels = pixels
+        self._array: Voxels | None = pixels.open()
 
     @property
     def array(self) -> Voxels:
@@ -22,6 +27,13 @@ class Volume:
         if self._array is None:
             raise ValueError(f"volume {self.record.uid} is closed; open it again from the store")
         return self._array
+
+    def slices(self) -> Iterator[NDArray[Any]]:
+        """Yield all slices one by one, (y, x), read-only: a walk through a volume of any size.
+
+        Memory is one slice, while `array` counts as memory what was read of it.
+        """
+        return self._pixels.slices()
 
     def close(self) -> None:
         """Drop the map. Idempotent."""

@@ -24,7 +24,7 @@ from devices.core import loading
 from devices.core.calls import translated
 from devices.core.sequence import Frame, Sequences
 from devices.core.stops import Stops
-from devices.errors import CoreError, CoreTimeoutError, StoppedError
+from devices.errors import CoreError, CoreTimeoutError, DeviceError, StoppedError
 from devices.worker import Worker
 
 __all__ = ["Core"]
@@ -95,6 +95,15 @@ class Core:
                 f"{label} did not answer within {timeout_s:g} s; its state is unknown. "
                 "Check its power and cable; if other devices answer, restart the device layer."
             ) from None
+
+    def answers(self, timeout_s: float) -> bool:
+        """Whether the core's thread is free to take a call; asks no hardware."""
+        future = self._worker.submit(lambda: True)
+        try:
+            return future.result(timeout_s)
+        except (TimeoutError, DeviceError):  # it is stuck, or closed
+            future.cancel()
+            return False
 
     def xy_position(self, label: str) -> tuple[float, float]:
         """Read an XY stage back: (x, y) in µm."""

@@ -2,13 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from gently.api.models import Answer, Json, OwnBody
 from gently.api.routes import ApiRoute, Call, Given
 from gently.core.access import Scope
+from storage import Status
 
 __all__ = ["VOLUME_ROUTES"]
 
@@ -17,6 +18,23 @@ class ListBody(OwnBody):
     """How many."""
 
     limit: Annotated[int, Field(ge=1, le=10_000)] = 100
+
+
+_Text = Annotated[str, Field(max_length=200)]
+
+
+class VolumesBody(ListBody):
+    """Which volumes: those that meet every condition."""
+
+    session: _Text | None = Field(None, description="The `session_id`.")
+    embryo: _Text | None = None
+    acquisition: _Text | None = Field(None, description="The `acquisition_uid`.")
+    plan: _Text | None = Field(None, description="The `plan_name`.")
+    tag: _Text | None = Field(None, description="One of the `tags`.")
+    since: AwareDatetime | None = Field(None, description="Begun then or later.")
+    until: AwareDatetime | None = Field(None, description="Begun before.")
+    status: Status = "complete"
+    after: _Text | None = Field(None, description="The uid of the last volume of the page before.")
 
 
 class VolumePath(OwnBody):
@@ -44,6 +62,11 @@ class Volume(Answer):
     format: str
     compression: str
     session_id: str
+    embryo: str
+    tags: list[str]
+    acquisition_uid: str
+    time_point: int
+    channel: str
     item_uid: str
     run_uid: str
     plan_name: str
@@ -90,8 +113,9 @@ class RunsAnswer(Answer):
     runs: list[StoredRun] = Field(description="Newest first.")
 
 
-async def _volumes(call: Call[ListBody]) -> Given:
-    records = await run_in_threadpool(call.layer.store.list, call.body.limit)
+async def _volumes(call: Call[VolumesBody]) -> Given:
+    asked = {name: getattr(call.body, name) for name in VolumesBody.model_fields}
+    records = await run_in_threadpool(call.layer.store.query, **asked)
     return {"volumes": [record.metadata() for record in records]}
 
 
@@ -119,8 +143,9 @@ VOLUME_ROUTES = (
         handler=_volumes,
         summary="The metadata of the latest volumes",
         scope=Scope.VIEW,
-        body=ListBody,
+        body=VolumesBody,
         answer=VolumesAnswer,
+        errors=(404,),
     ),
     ApiRoute(
         method="GET",

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from gently.core.items import Item, Leftovers, Result
 from gently.core.lifecycle import Step
@@ -54,7 +54,9 @@ class Aftermath:
         )
         return died_under(item, runs, leftovers)
 
-    def _volumes(self, item: Item, began: datetime, status: str) -> tuple[str, ...]:
+    def _volumes(
+        self, item: Item, began: datetime, status: Literal["complete", "incomplete"]
+    ) -> tuple[str, ...]:
         found = self._store.query(since=began, status=status)
         return tuple(record.uid for record in found if record.spec.item_uid == item.item_uid)
 

@@ -36,7 +36,15 @@ from gently.core.events import EventLog
 from gently.core.items import QUEUE_STOP, Item
 from gently.core.lifecycle import ENDED
 from gently.core.lock import ControlLock
-from gently.core.operations import ItemStamp, LogFile, about_item
+from gently.core.operations import (
+    Action,
+    AuditLog,
+    ItemStamp,
+    LogFile,
+    Metrics,
+    about_item,
+)
+from gently.core.oversight import Oversight
 from gently.core.preflight import QUICK, Preflight, PreflightReport
 from gently.core.queue import PlanQueue
 from gently.core.queue_store import QueueStore
@@ -91,6 +99,7 @@ class DeviceLayer:
         self.tasks = TaskList()
         self.console = Console()
         self._log_stamp = ItemStamp()
+        self.metrics = Metrics()
         with ExitStack() as undo:
             undo.enter_context(self.console.attached())
             root = settings.storage.expanduser().resolve()
@@ -98,6 +107,9 @@ class DeviceLayer:
             undo.enter_context(StoreLock(root, {"pid": os.getpid(), "address": address}))
             self.log = LogFile(root / "logs" / "device-layer.log", self._log_stamp)
             undo.enter_context(self.log.attached())
+            self.audit = undo.enter_context(AuditLog(root / "audit.ndjson"))
+            self.audit.record(self._of_my_own("start"))
+            undo.callback(lambda: self.audit.record(self._of_my_own("end")))
             self.store = undo.enter_context(VolumeStore(root))
             self.store.refresh()
             self.instrument = Instrument(
@@ -120,6 +132,17 @@ class DeviceLayer:
             keeper = undo.enter_context(self.documents.writer())
             self.runner = Runner(self.queue, self.prepare, self.events, self._run_metadata, keeper)
             undo.callback(self._end_the_plan)
+            self.oversight = Oversight(
+                root,
+                instrument=self.instrument,
+                queue=self.queue,
+                runner=self.runner,
+                events=self.events,
+                metrics=self.metrics,
+                audit=self.audit,
+                log=self.log,
+            )
+            undo.callback(self.oversight.close)
             self._undo = undo.pop_all()
 
     def close(self) -> None:
@@ -210,6 +233,7 @@ class DeviceLayer:
         """Stop everything; see `gently.core.stop`. Blocks for up to 9 s."""
         LOGGER.warning("stop: %s", reason)
         report = stop_everything(self.instrument, self.runner, self.queue, reason)
+        self.metrics.stop_seconds.observe(report.seconds)
         self.events.publish("stop", **report.message())
         return report
 
@@ -252,6 +276,8 @@ class DeviceLayer:
             self._log_stamp.running = item.item_uid
         elif item.state in ENDED and item.item_uid == self._log_stamp.running:
             self._log_stamp.running = ""
+        if item.state in ENDED:
+            self.metrics.items.labels(str(item.state)).inc()
         with about_item(item.item_uid):
             LOGGER.info("%s: %s %s", kind, item.name, item.item_uid)
         self.events.publish(
@@ -288,6 +314,8 @@ class DeviceLayer:
             for wrong in field_errors(problem):
                 yield FieldError(f"meta.{wrong.field}", wrong.message)
             return
+        if not item.meta:
+            return  # the rest is ours, and the schema costs more than the whole queue
         start = {**self._run_metadata(item), "uid": "", "time": 0.0, "scan_id": 1}
         for error in schema_validators[DocumentNames.start].iter_errors(start):
             place = ".".join(["meta", *map(str, error.absolute_path)])
@@ -318,14 +346,25 @@ class DeviceLayer:
             frames_differ=planned.frames_differ,
             metadata={"plan_kwargs": dict(item.kwargs) if item else {}},
         )
-        return _Sink(self.store.create(spec), self._published)
+        return _Sink(self.store.create(spec), self._published, self.metrics)
 
     def _published(self, record: VolumeRecord) -> None:
         LOGGER.info("published %s (%s)", record.path, record.status)
+        self.metrics.volumes.labels(record.status).inc()
         if record.status == "complete":
             self.events.publish("volume.published", **record.metadata())
         else:  # whoever waits for a volume must not take this for it
             self.events.publish("volume.incomplete", **record.metadata())
+
+    def _of_my_own(self, what: str) -> Action:
+        me = f"gently {self.version}"
+        return Action(
+            what=f"device layer: {what}",
+            name=me,
+            kind="process",
+            origin=f"pid {os.getpid()}",
+            detail=f"{self.settings.config}, session {self.session_id}",
+        )
 
     def _end_the_plan(self) -> None:
         self.instrument.core.latch()
@@ -336,12 +375,16 @@ class DeviceLayer:
 class _Sink:
     """Introduces the devices' frames to the store's writer."""
 
-    def __init__(self, writer: VolumeWriter, published: Callable[[VolumeRecord], None]) -> None:
+    def __init__(
+        self, writer: VolumeWriter, published: Callable[[VolumeRecord], None], metrics: Metrics
+    ) -> None:
         self._writer = writer
         self._published = published
+        self._metrics = metrics
 
     def write(self, frame: NDArray[Any], *, index: int, delta_t_s: float, z_um: float) -> None:
         self._writer.write(frame, FrameInfo(index=index, delta_t_s=delta_t_s, z_um=z_um))
+        self._metrics.frame_written(frame.nbytes)
 
     @property
     def back_pressure_s(self) -> float:
@@ -368,3 +411,4 @@ class _Sink:
         traceback: TracebackType | None,
     ) -> None:
         self._writer.__exit__(kind, error, traceback)
+        self._metrics.back_pressure.inc(self._writer.back_pressure_s)

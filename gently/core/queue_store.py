@@ -124,10 +124,13 @@ class QueueStore:
         QueueStoreError
             If the disk refuses; the file is then as it was.
         """
-        places = _places(before, after, self._places)
+        is_same_order = after.waiting is before.waiting  # most changes are about what runs
+        places = self._places if is_same_order else _places(before, after, self._places)
         with self._lock, self._explained(), self._transaction():
-            self._save_items(before, after, places)
-            self._forget(before, after)
+            if not is_same_order:
+                self._save_waiting(before, after, places)
+            self._save_others(before, after)
+            self._forget_history(before, after)
             if _setting(before) != _setting(after) or before == QueueState():
                 self._db.execute("INSERT OR REPLACE INTO setting VALUES (1, ?)", (_setting(after),))
         self._places = places
@@ -217,15 +220,22 @@ class QueueStore:
         query = f"SELECT body FROM item WHERE {condition}"  # noqa: S608 - from this file alone
         return [_decoded(body) for (body,) in self._db.execute(query, values)]
 
-    def _save_items(self, before: QueueState, after: QueueState, places: dict[str, float]) -> None:
-        known = {id(item) for item in (*before.waiting, before.running)}
+    def _save_waiting(
+        self, before: QueueState, after: QueueState, places: dict[str, float]
+    ) -> None:
         moved = [
             (place, uid) for uid, place in places.items() if self._places.get(uid, place) != place
         ]
         self._db.executemany("UPDATE item SET place = ? WHERE item_uid = ?", moved)
-        waiting = [item for item in after.waiting if id(item) not in known]
-        self._put(waiting, places)
-        if after.running is not None and id(after.running) not in known:
+        known = {id(item) for item in before.waiting}
+        self._put([item for item in after.waiting if id(item) not in known], places)
+        if left := frozenset(before.uids()) - frozenset(after.uids()):
+            # What was replaced by another is gone; the others have begun, or were removed.
+            left -= {item.item_uid for item in (*after.unfinished, *after.aside, *after.history)}
+            self._db.executemany("DELETE FROM item WHERE item_uid = ?", [(uid,) for uid in left])
+
+    def _save_others(self, before: QueueState, after: QueueState) -> None:
+        if after.running is not None and after.running is not before.running:
             self._put([after.running])
         self._put(_new(before.aside, after.aside))
         (last,) = self._db.execute("SELECT coalesce(max(ended), 0) FROM item").fetchone()
@@ -254,14 +264,8 @@ class QueueStore:
             ],
         )
 
-    def _forget(self, before: QueueState, after: QueueState) -> None:
+    def _forget_history(self, before: QueueState, after: QueueState) -> None:
         """Delete what was cleared from the history; what has dropped out by its age stays."""
-        gone = frozenset(item.item_uid for item in before.waiting) - frozenset(
-            item.item_uid for item in (*after.waiting, *after.aside, *after.history)
-        )
-        if after.running is not None:
-            gone -= {after.running.item_uid}
-        self._db.executemany("DELETE FROM item WHERE item_uid = ?", [(uid,) for uid in gone])
         if len(after.history) >= len(before.history) or _new(before.history, after.history):
             return
         first = after.history[0].item_uid if after.history else None

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any
@@ -27,6 +27,7 @@ from gently.core.events import EventLog
 from gently.core.keeping import kept_text, kept_value
 from gently.core.lifecycle import Step
 from gently.core.operations import about_item
+from gently.core.progress import Progress
 from gently.core.queue import Item, PlanQueue, Result
 from gently.core.runs import RunList
 from storage import DocumentsLostError, DocumentWriter
@@ -92,10 +93,11 @@ class Runner:
             Order.STOP: self._engine.stop,
             Order.HALT: self._engine.halt,
         }
-        self._engine.waiting_hook = self._watch
+        self._progress = Progress(events.publish, self._item_uid)
+        self._engine.waiting_hook = self._progress.watch
+        self._engine.msg_hook = self._progress.hear
         self._engine.subscribe(self._take_document)
         self.runs = RunList()
-        self._progress: dict[str, Any] | None = None
         self._orders = threading.Condition()
         self._wanted: Order | None = None  # a pause until it has come, an ending until the end
         self._reason = ""
@@ -116,6 +118,11 @@ class Runner:
         return "running" if state == "paused" else state
 
     @property
+    def is_alive(self) -> bool:
+        """Whether its thread is there to run plans."""
+        return self._thread.is_alive()
+
+    @property
     def item(self) -> Item | None:
         """The item that runs."""
         return self._queue.running
@@ -128,7 +135,7 @@ class Runner:
     @property
     def progress(self) -> dict[str, Any] | None:
         """How far the present step has come; None if it does not tell."""
-        return self._progress
+        return self._progress.latest
 
     def order(self, order: Order, reason: str = "") -> None:
         """Ask something of the plan that runs; returns at once.
@@ -193,7 +200,8 @@ class Runner:
         step, result = self._documented(*self._carry_out(item))
         self._call_back_interrupters()
         with self._orders:  # at once, so that an order is for this item or for the next
-            self._wanted = self._progress = None
+            self._wanted = None
+            self._progress.forget()
             self._reason, self._is_paused = "", False
             self._is_back = threading.Event()
             self._queue.end(step, result)
@@ -311,25 +319,6 @@ class Runner:
         self._documents(name, document)
         item_uid = self._item_uid()
         self._events.publish("document", item_uid=item_uid, name=name, doc=document)
-
-    def _watch(self, statuses: Iterable[Any] | None) -> None:
-        for status in statuses or ():
-            if watch := getattr(status, "watch", None):
-                watch(self._tell_progress)
-
-    def _tell_progress(self, *, fraction: float | None = None, **progress: Any) -> None:
-        if fraction is None or "current" not in progress:
-            return  # ophyd's plain statuses: no more than a name, and "all" at an end of any kind
-        self._progress = {
-            "name": progress.get("name"),
-            "current": progress["current"],
-            "target": progress.get("target"),
-            "unit": progress.get("unit"),
-            "fraction": 1 - fraction,
-            "seconds_left": progress.get("time_remaining"),
-        }
-        item_uid = self._item_uid()
-        self._events.publish("item.progress", item_uid=item_uid, **self._progress)
 
     def _item_uid(self) -> str | None:
         item = self.item

@@ -94,7 +94,7 @@ class VolumeImages:
 
     def _project(self, uid: str) -> Projections:
         with self._store.open(uid) as volume:
-            return project(volume.array)
+            return project(volume.record.shape, volume.slices())
 
     def _sample(self, uid: str) -> Statistics:
         with self._store.open(uid) as volume:

@@ -3,13 +3,15 @@
 Pure array work: no files, no HTTP, no display scaling.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from storage import Voxels
+from storage import Shape
 
 Plane = Literal["xy", "xz", "yz"]
 
@@ -37,24 +39,27 @@ class Projections:
         return {"xy": self.xy, "xz": self.xz, "yz": self.yz}[plane]
 
 
-def project(volume: Voxels) -> Projections:
+def project(shape: Shape, slices: Iterable[NDArray[Any]]) -> Projections:
     """Compute the three maximum projections, reading each slice once.
 
     Parameters
     ----------
-    volume : ndarray, shape (z, y, x)
-        May be a memory-mapped file: one slice is looked at at a time, so memory stays at the size
-        of the results whatever the number of slices.
+    shape
+        (z, y, x).
+    slices
+        Looked at one by one, so that memory stays at the size of the results whatever their number.
 
     Notes
     -----
     Blocks for as long as reading the volume takes; call it on a worker thread.
     """
-    slices, rows, columns = volume.shape
-    xy = np.array(volume[0])
-    xz = np.empty((slices, columns), volume.dtype)
-    zy = np.empty((slices, rows), volume.dtype)
-    for z, image in enumerate(volume):
+    depth, rows, columns = shape
+    rest = iter(slices)
+    first = next(rest)
+    xy = np.array(first)
+    xz = np.empty((depth, columns), first.dtype)
+    zy = np.empty((depth, rows), first.dtype)
+    for z, image in enumerate(chain([first], rest)):
         np.maximum(xy, image, out=xy)
         image.max(axis=0, out=xz[z])
         image.max(axis=1, out=zy[z])

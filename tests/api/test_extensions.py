@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -15,7 +16,8 @@ from devices import CoreTimeoutError
 from gently.core.catalogue import BoundPlan
 from gently.core.device_layer import DeviceLayer
 from gently.core.queue import Item
-from tests.api.talk import add, ended, execute, get, post, until
+from storage import new_uid
+from tests.api.talk import add, ended, execute, get, plan, post, until
 from tests.core.lab import BlockingRead
 
 
@@ -23,6 +25,12 @@ def volume(client: TestClient) -> dict[str, Any]:
     uid = execute(client, "acquire_volume", num_slices=2, exposure_ms=1, step_um=0)
     value: dict[str, Any] = ended(client, uid)["result"]["return_value"]
     return value
+
+
+def snapped(client: TestClient, meta: dict[str, Any]) -> str:
+    item = {**plan("snap", exposure_ms=1), "meta": meta}
+    uid = post(client, "queue/item/execute", item=item)["item"]["item_uid"]
+    return str(ended(client, uid)["result"]["return_value"]["uid"])
 
 
 # ---------------------------------------------------------------------- volumes
@@ -35,6 +43,43 @@ def test_volumes_are_listed_newest_first(client: TestClient) -> None:
 
     assert [found["uid"] for found in listed[:2]] == [newer["uid"], older["uid"]]
     assert get(client, "volumes", limit=1)["volumes"] == listed[:1]
+
+
+def test_volumes_are_found_by_what_they_are(client: TestClient) -> None:
+    acquisition = new_uid()
+    labels = {"embryo": "e7", "tags": ["late"], "acquisition_uid": acquisition, "channel": "488"}
+    begun = datetime.now(UTC)
+    old, new = (
+        snapped(client, {**labels, "session_id": session, "time_point": number})
+        for number, session in enumerate(("monday", "tuesday"))
+    )
+
+    def found(**asked: object) -> list[str]:
+        return [volume["uid"] for volume in get(client, "volumes", **asked)["volumes"]]
+
+    for asked in ({"embryo": "e7"}, {"tag": "late"}, {"acquisition": acquisition}):
+        assert found(**asked) == [new, old]
+    assert found(since=begun.isoformat(), plan="snap") == [new, old]
+    assert found(until=begun.isoformat(), plan="snap", embryo="e7") == []
+    assert found(session="monday", embryo="e7") == [old]
+    assert found(embryo="e7", after=new) == [old]
+    told = get(client, f"volumes/{new}")
+    assert told.items() >= {**labels, "session_id": "tuesday", "time_point": 1}.items()
+
+
+def test_volumes_are_listed_by_their_status(client: TestClient, layer: DeviceLayer) -> None:
+    taken = volume(client)
+    layer.store.trash(taken["uid"], reason="blurred", by="me")
+
+    trashed = get(client, "volumes", status="trashed", limit=1)["volumes"]
+
+    assert [found["uid"] for found in trashed] == [taken["uid"]]
+    assert taken["uid"] not in {found["uid"] for found in get(client, "volumes")["volumes"]}
+    assert get(client, "volumes", status="incomplete")["volumes"] == []
+
+
+def test_a_page_after_a_volume_that_is_not_there_is_not_found(client: TestClient) -> None:
+    assert client.get(f"/api/volumes?after={'0' * 32}").status_code == 404
 
 
 def test_a_volume_is_told_by_its_uid(client: TestClient) -> None:
@@ -78,7 +123,10 @@ def test_a_volume_that_is_not_there_is_not_found(client: TestClient) -> None:
     assert "0" * 32 in response.json()["detail"]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=1e3", "limit=99999", "last=5"])
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=x", "limit=99999", "last=5", "status=good", "since=2026-11-21T08:00"],
+)
 def test_a_list_that_cannot_be_given_is_refused_by_field(client: TestClient, query: str) -> None:
     response = client.get(f"/api/volumes?{query}")
 

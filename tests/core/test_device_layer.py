@@ -180,6 +180,16 @@ def test_a_second_device_layer_on_the_same_storage_is_refused_before_it_touches_
         DeviceLayer(DeviceLayerSettings(config="demo", storage=layer.store.root))
 
 
+def test_it_starts_and_lists_volumes_where_the_index_cannot_be_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "index.sqlite").mkdir()
+    with demo_layer(tmp_path) as layer:
+        assert "this process uses one of its own" in caplog.text
+        uid = result(ended(layer, begin(layer, "snap", exposure_ms=1)))["return_value"]["uid"]
+        assert [record.uid for record in layer.store.list()] == [uid]
+
+
 def test_closing_ends_the_plan_closes_the_shutter_and_frees_the_storage(tmp_path: Path) -> None:
     with demo_layer(tmp_path) as first:
         item = begin(first, "acquire_volume", num_slices=2000, exposure_ms=10, step_um=0)

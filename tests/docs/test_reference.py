@@ -147,7 +147,7 @@ def kinds_published() -> set[str]:
             if not isinstance(node, ast.Call):
                 continue
             called = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            at = {"publish": 0, "_announce": 0, "_event": 1}.get(called)
+            at = {"publish": 0, "_publish": 0, "_announce": 0, "_event": 1}.get(called)
             if at is None or len(node.args) <= at:
                 continue
             if isinstance(kind := node.args[at], ast.Constant):

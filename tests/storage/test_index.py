@@ -379,20 +379,59 @@ def test_what_was_in_the_way_is_kept_aside(store: VolumeStore) -> None:
     assert (store.root / "index.sqlite.broken").read_bytes() == foreign_bytes
 
 
-def test_without_any_index_volumes_are_written_and_read_and_the_reason_is_told(
-    store: VolumeStore, caplog: pytest.LogCaptureFixture
+def a_folder(_monkeypatch: pytest.MonkeyPatch, index: Path) -> None:
+    index.mkdir()
+
+
+def a_link_to_nowhere(_monkeypatch: pytest.MonkeyPatch, index: Path) -> None:
+    index.symlink_to(index.parent / "not there" / "index.sqlite")
+
+
+def read_only(monkeypatch: pytest.MonkeyPatch, index: Path) -> None:
+    connect = sqlite3.connect
+
+    def read_only(path: str, **options: Any) -> sqlite3.Connection:
+        here = str(path).startswith(index.as_uri())
+        path = path.replace("mode=rw", "mode=ro") if here else path
+        connection: sqlite3.Connection = connect(path, **options)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", read_only)
+
+
+@pytest.mark.parametrize("make_unusable", [a_folder, a_link_to_nowhere, read_only])
+def test_where_the_index_is_of_no_use_everything_works_without_it_and_the_reason_is_told(
+    store: VolumeStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    make_unusable: Callable[[pytest.MonkeyPatch, Path], None],
 ) -> None:
-    (store.root / "index.sqlite").mkdir()
+    make_unusable(monkeypatch, store.root / "index.sqlite")
     with caplog.at_level(logging.WARNING, logger="storage"):
         record = write(store)
-    assert "the index" in caplog.text
+    assert "delete it: it is made again" in caplog.text
     assert store.record(record.uid) == record
     assert store.verify(record.uid) == record
     with store.open(record.uid) as volume:
         assert volume.array.shape == SMALL
-    with pytest.raises(IndexUnavailableError, match="delete it: it is made again"):
-        store.list()
-    (store.root / "index.sqlite").rmdir()
+    caplog.clear()
+    assert store.list() == [record]
+    assert "Until then this process uses one of its own" in caplog.text
+    with VolumeStore(store.root) as other:  # what it writes is seen, too
+        second = write(other)
+    assert store.list() == [second, record]
+    assert store.rebuild().files == 2
+    assert store.stats().volumes == 2
+
+
+def test_an_index_that_becomes_unusable_while_it_is_used_keeps_nobody_from_listing(
+    store: VolumeStore,
+) -> None:
+    record = write(store)
+    assert store.list() == [record]
+    for path in store.root.glob("index.sqlite*"):
+        path.unlink()
+    (store.root / "index.sqlite").mkdir()
     assert store.list() == [record]
 
 

@@ -1,9 +1,11 @@
 """Completion means proof: what is not what was asked for is never published as complete."""
 
+import os
 from typing import Any
 
 import numpy as np
 import ome_types
+import psutil
 import pytest
 import tifffile
 import xxhash
@@ -223,3 +225,27 @@ def test_a_complete_volume_says_that_it_is(store: VolumeStore) -> None:
     assert metadata["frames"] == 5
     assert metadata["dropped"] == metadata["repeated"] == metadata["saturated"] == 0
     assert metadata["missing"] == metadata["reason"] == ""
+
+
+@pytest.mark.parametrize(
+    "kept", [("ome-tiff", "none"), ("ome-zarr", "none"), ("ome-zarr", "blosc-lz4")]
+)
+def test_a_walk_through_a_volume_gives_every_slice_in_the_memory_of_one(
+    store: VolumeStore, kept: tuple[str, str]
+) -> None:
+    frame = np.random.default_rng(0).integers(0, 9999, (1024, 1024)).astype(np.uint16)
+    spec = make_spec(shape=(40, 1024, 1024), format=kept[0], compression=kept[1])
+    with store.create(spec) as writer:
+        for index in range(40):
+            frame[0, 0] = index
+            writer.write(frame, info(index))
+        writer.finish()
+    process = psutil.Process()
+    before = peak = process.memory_info().rss
+    with store.open(spec.uid) as volume:
+        for index, image in enumerate(volume.slices()):
+            frame[0, 0] = index
+            np.testing.assert_array_equal(image, frame)
+            peak = max(peak, process.memory_info().rss)
+    if os.name == "posix":  # elsewhere a map's pages count until somebody else needs them
+        assert peak - before < spec.volume_bytes / 4

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from starlette.testclient import TestClient
 from gently.visualization import images
 from gently.visualization.contrast import Window, to_8bit
 from gently.visualization.projections import Projections, project
-from storage import VolumeRecord, VolumeStore, new_uid
+from storage import Shape, VolumeRecord, VolumeStore, new_uid
 from tests.visualization.specimen import embryo, keep
 from tests.visualization.test_server import MISSING, NO_UIDS, picture
 
@@ -167,10 +168,10 @@ class TestProjections:
     ) -> None:
         readings, go_on = [], threading.Event()
 
-        def counted(volume: NDArray[Any]) -> Projections:
-            readings.append(volume.shape)
+        def counted(shape: Shape, slices: Iterable[NDArray[Any]]) -> Projections:
+            readings.append(shape)
             assert go_on.wait(10)
-            return project(volume)
+            return project(shape, slices)
 
         monkeypatch.setattr(images, "project", counted)
         addresses = [
