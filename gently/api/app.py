@@ -20,6 +20,7 @@ from gently.api.history_routes import HISTORY_ROUTES
 from gently.api.instrument_routes import INSTRUMENT_ROUTES
 from gently.api.lock_routes import LOCK_ROUTES
 from gently.api.messages import BodyError, BodyTooLargeError, Json, RequestRefusedError
+from gently.api.preflight_routes import PREFLIGHT_ROUTES
 from gently.api.queue_routes import QUEUE_ROUTES
 from gently.api.routes import ApiRoute, starlette_route
 from gently.api.sockets import SOCKETS, socket_route
@@ -40,7 +41,7 @@ LOGGER = logging.getLogger(__name__)
 
 GROUPS: Mapping[str, tuple[ApiRoute, ...]] = {
     "Status and environment": ENVIRONMENT_ROUTES,
-    "Plans and devices": (*CATALOGUE_ROUTES, *INSTRUMENT_ROUTES),
+    "Plans and devices": (*CATALOGUE_ROUTES, *PREFLIGHT_ROUTES, *INSTRUMENT_ROUTES),
     "Queue": QUEUE_ROUTES,
     "History": HISTORY_ROUTES,
     "Stop and the RunEngine": ENGINE_ROUTES,

@@ -196,9 +196,15 @@ class DeviceLayer:
         return plan
 
     def _bound(self, item: Item) -> BoundPlan:
+        self._refuse_instructions(item)
         if errors := tuple(self._meta_errors(item)):
             raise PlanRefusedError(item.name, errors)
         return self.catalogue.bind(item.name, item.args, item.kwargs)
+
+    def _refuse_instructions(self, item: Item) -> None:
+        if item.item_type != "plan":
+            problem = "only plans can be executed; an instruction is for the queue"
+            raise PlanRefusedError(item.name, (FieldError("item_type", problem),))
 
     def check(self, item: Item) -> None:
         """Raise `PlanRefusedError` unless an item can be queued.
@@ -223,9 +229,7 @@ class DeviceLayer:
 
     def execute(self, item: Item) -> int:
         """Run an item now; raises `PlanRefusedError`, or `WrongStateError` if busy."""
-        if item.item_type != "plan":
-            problem = "only plans can be executed; an instruction is for the queue"
-            raise PlanRefusedError(item.name, (FieldError("item_type", problem),))
+        self._refuse_instructions(item)
         self.check(item)
         return self.queue.execute(item)
 

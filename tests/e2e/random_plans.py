@@ -13,10 +13,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -60,30 +61,25 @@ def itinerary(
 ) -> MsgGenerator[None]:
     """Do one thing after the other, some of them depending on where the microscope is."""
     drives = {"focus": focus, "piezo": piezo}
+
+    def mirror() -> MsgGenerator[None]:
+        at = yield from bps.read(stage)
+        yield from bps.mv(stage, tuple(-reading["value"] for reading in at.values()))
+
+    # With a volume no stage is read: the next step has to know where the drive is all the same.
+    stubs: dict[str, Callable[..., MsgGenerator[Any]]] = {
+        "move_stage": partial(move_stage, stage=stage),
+        "move_focus": lambda z_um, drive: move_focus(z_um, drives[drive]),
+        "shift": lambda by_um, drive: bps.mvr(drives[drive], by_um),
+        "mirror": mirror,
+        "both": lambda x_um, y_um, z_um: bps.mv(stage, (x_um, y_um), focus, z_um),
+        "acquire_volume": partial(acquire_volume, light_sheet=light_sheet, stages=[]),
+        "snap": partial(snap, light_sheet=light_sheet, stages=[stage]),
+        "sleep": sleep,
+        "read_position": partial(read_position, [stage, focus, piezo]),
+    }
     for step in steps:
-        what = dict(step)
-        match what.pop("do"):
-            case "move_stage":
-                yield from move_stage(stage=stage, **what)
-            case "move_focus":
-                yield from move_focus(z_um=what["z_um"], drive=drives[what["drive"]])
-            case "shift":
-                yield from bps.mvr(drives[what["drive"]], what["by_um"])
-            case "mirror":
-                at = yield from bps.read(stage)
-                yield from bps.mv(stage, tuple(-reading["value"] for reading in at.values()))
-            case "both":
-                yield from bps.mv(stage, (what["x_um"], what["y_um"]), focus, what["z_um"])
-            case "acquire_volume":
-                # No stage is read with it: the next step has to know where the drive is all
-                # the same.
-                yield from acquire_volume(light_sheet=light_sheet, stages=[], **what)
-            case "snap":
-                yield from snap(light_sheet=light_sheet, stages=[stage], **what)
-            case "sleep":
-                yield from sleep(**what)
-            case "read_position":
-                yield from read_position([stage, focus, piezo])
+        yield from stubs[step["do"]](**{key: step[key] for key in step if key != "do"})
 
 
 # ---------------------------------------------------------------------- strategies
@@ -145,20 +141,18 @@ STEP = st.one_of(
     doing("sleep", SLEEP),
     doing("read_position", NOTHING),
 )
-WRONG = st.sampled_from(
-    [
-        ("move_stage", {"x_um": 1.0}),
-        ("move_stage", {"x_um": "1", "y_um": 2.0}),
-        ("move_focus", {"z_um": float("nan")}),
-        ("move_focus", {"z_um": 100.0, "drive": "xy_stage"}),
-        ("acquire_volume", {"num_slices": 0}),
-        ("acquire_volume", {"num_slices": 3, "colour": "red"}),
-        ("sleep", {"duration_s": -1.0}),
-        ("dance", {}),
-        ("itinerary", {"steps": [{"do": "sleep", "duration_s": "long"}]}),
-        ("itinerary", {"steps": [{"x_um": 0.0}]}),
-    ]
-)
+WRONG_ITEMS: list[tuple[str, dict[str, Any]]] = [
+    ("move_stage", {"x_um": 1.0}),
+    ("move_stage", {"x_um": "1", "y_um": 2.0}),
+    ("move_focus", {"z_um": float("nan")}),
+    ("move_focus", {"z_um": 100.0, "drive": "xy_stage"}),
+    ("acquire_volume", {"num_slices": 0}),
+    ("acquire_volume", {"num_slices": 3, "colour": "red"}),
+    ("sleep", {"duration_s": -1.0}),
+    ("dance", {}),
+    ("itinerary", {"steps": [{"do": "sleep", "duration_s": "long"}]}),
+    ("itinerary", {"steps": [{"x_um": 0.0}]}),
+]
 
 
 def called(name: str, kwargs: SearchStrategy[dict[str, Any]]) -> SearchStrategy[Item]:
@@ -175,7 +169,7 @@ ITEMS = st.one_of(
     called("read_position", NOTHING),
     called("itinerary", st.fixed_dictionaries({"steps": st.lists(STEP, min_size=1, max_size=6)})),
     called("itinerary", st.fixed_dictionaries({"steps": st.lists(STEP, min_size=1, max_size=6)})),
-    WRONG.map(lambda pair: Item(name=pair[0], kwargs=dict(pair[1]))),
+    st.sampled_from(WRONG_ITEMS).map(lambda pair: Item(name=pair[0], kwargs=pair[1])),
 )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
 from bluesky.utils import Msg, MsgGenerator
 
 from devices import DeviceError, LimitError, Line, Pace
@@ -103,6 +104,7 @@ class Preflight:
         models = walk.rehearsal.models
         uses = [model.use for model in models]
         energies = [use.energy_mj for use in uses if use.energy_mj is not None]
+        largest = max((use.frame_bytes for use in uses), default=0)
         needed, free = sum(use.disk_bytes for use in uses), self._room.free_bytes()
         if needed > free:
             walk.refuse(
@@ -111,8 +113,15 @@ class Preflight:
                 "Free space there, ask for less, or store elsewhere",
                 step=None,
             )
+        memory, memory_free = memory_bytes(largest), psutil.virtual_memory().available
+        if memory > memory_free:
+            walk.refuse(
+                "num_slices",
+                f"needs {memory} bytes of memory for frames on their way, and {memory_free} are "
+                "free. Close other programs, or read a smaller part of the camera",
+                step=None,
+            )
         pace = self._paces[plan.name]
-        largest = max((use.frame_bytes for use in uses), default=0)
         return PreflightReport(
             plan=plan.name,
             ok=not walk.refusals,
@@ -127,7 +136,8 @@ class Preflight:
             frames=sum(use.frames for use in uses),
             bytes_needed=needed,
             bytes_free=free,
-            memory_bytes=memory_bytes(largest),
+            memory_bytes=memory,
+            memory_free_bytes=memory_free,
             light_ms=1000 * sum(use.light_s for use in uses),
             energy_mj=sum(energies) if energies else None,
             travel_um={axis: um for use in uses for axis, um in use.travel_um.items()},

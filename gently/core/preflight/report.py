@@ -52,6 +52,7 @@ class PreflightReport(_Answer):
     memory_bytes: int = Field(
         default=0, description="In memory, for the largest frames on their way."
     )
+    memory_free_bytes: int = Field(default=0, description="In memory, now.")
     light_ms: float = Field(default=0.0, description="For how long the sample is illuminated.")
     energy_mj: float | None = Field(
         default=None, description="Light onto the sample; null where its power is not known."
