@@ -28,6 +28,7 @@ class LightSheetModel(DeviceModel):
         self._drive = cast("StageModel", models.of(device.slice_drive))
         self._shutter = cast("ShutterModel", models.of(device.shutter))
         self._request: VolumeRequest | None = None
+        self._is_refused = False
         self._busy_until_s = 0.0
         self._uid = ""
 
@@ -39,13 +40,16 @@ class LightSheetModel(DeviceModel):
     def prepare(self, value: VolumeRequest) -> float:
         """Take the request for a volume."""
         (drive_um,) = self._drive.position_um
+        self._request, self._is_refused = None, True
         self.device.check_prepare(value, drive_um)
-        self._request = value
+        self._request, self._is_refused = value, False
         return self._camera.set(value.exposure_ms)
 
     def trigger(self) -> float:
         """Take the volume."""
         request, now_s = self._request, self._models.now_s
+        if self._is_refused:
+            return 0.0  # which was told when it was prepared
         if request is None:
             raise self.device.unprepared()
         if now_s < self._busy_until_s:
@@ -66,4 +70,4 @@ class LightSheetModel(DeviceModel):
 
     def unstage(self) -> None:
         """Forget the request."""
-        self._request = None
+        self._request, self._is_refused = None, False

@@ -140,7 +140,7 @@ class Preflight:
             memory_free_bytes=memory_free,
             light_ms=1000 * sum(use.light_s for use in uses),
             energy_mj=sum(energies) if energies else None,
-            travel_um={axis: um for use in uses for axis, um in use.travel_um.items()},
+            travel_um={axis: um for use in uses for axis, um in use.travel_um.items() if um},
         )
 
 
@@ -216,6 +216,7 @@ class _Walk:
                 self.is_whole = True
                 return False
             except Exception as error:  # noqa: BLE001 - a plan may raise anything
+                self.is_whole = True
                 self.refuse("plan", f"{type(error).__name__}: {error}", step=self.steps)
                 return False
             self.steps += 1
