@@ -33,7 +33,8 @@ async def _events(call: Call[EventsBody]) -> StreamingResponse:
     kinds = frozenset(filter(None, call.body.kinds.split(",")))
 
     async def stream() -> AsyncIterator[bytes]:
-        yield b": gently\n\n"
+        # Whoever is cut off before the first event knows from where on to ask again.
+        yield f": gently\nid: {first}\n\n".encode()
         async for event in log.follow(first, kinds):
             yield b": still here\n\n" if event is None else _encoded(event)
 
@@ -57,5 +58,6 @@ EVENT_ROUTES = (
         body=EventsBody,
         answer=None,
         media_type="text/event-stream",
+        headers=("Last-Event-ID",),
     ),
 )
