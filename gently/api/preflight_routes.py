@@ -35,5 +35,6 @@ PREFLIGHT_ROUTES = (
         scope=Scope.PROPOSE,
         body=PreflightBody,
         answer=PreflightReport,
+        errors=(422,),
     ),
 )

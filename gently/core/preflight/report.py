@@ -11,7 +11,7 @@ __all__ = ["Complaint", "PreflightReport", "Refusal"]
 
 
 class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Refusal(_Answer):
