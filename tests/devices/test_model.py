@@ -143,8 +143,6 @@ def test_a_volume_teaches_the_readout_the_file_and_the_light(tmp_path: Path) -> 
         sheet = twin.sheet
         sheet.prepare(SWEEP).wait(10)
         sheet.trigger().wait(30)
-        # 512 rows of 4.87 µs each: the sensor cannot be quicker, whatever the machine does.
-        assert sheet.camera.readout.seconds(0) >= 0.0024
         assert sheet.pace_source == (
             "readout of a frame learned from the latest 1; "
             "setting up and file: ome-tiff learned from the latest 1; ome-zarr assumed"

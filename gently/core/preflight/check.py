@@ -17,7 +17,7 @@ from gently.core.items import Item
 from gently.core.lifecycle import ItemState
 from gently.core.preflight.complaints import Ear
 from gently.core.preflight.rehearsal import Rehearsal
-from gently.core.preflight.report import Complaint, PreflightReport, Refusal
+from gently.core.preflight.report import Complaint, Objection, PreflightReport
 from storage import memory_bytes
 
 __all__ = ["QUICK", "WHOLE", "Budget", "Preflight", "Room"]
@@ -159,7 +159,7 @@ class _Walk:
         self._answer: Any = None
         self._said: set[tuple[str, str]] = set()
         self.rehearsal = Rehearsal()
-        self.refusals: list[Refusal] = []
+        self.refusals: list[Objection] = []
         self.complaints: list[Complaint] = []
         self.steps = 0
         self.is_whole = False
@@ -193,7 +193,7 @@ class _Walk:
         field = next((name for name in candidates if name in self._plan.kwargs), axis)
         if (field, problem) not in self._said:
             self._said.add((field, problem))
-            self.refusals.append(Refusal(field=field, message=problem, step=step))
+            self.refusals.append(Objection(field=field, message=problem, step=step))
 
     def complain(self, problem: str) -> None:
         """Note what there is to know, once."""

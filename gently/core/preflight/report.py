@@ -7,14 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gently.core.errors import FieldError, PlanRefusedError
 
-__all__ = ["Complaint", "PreflightReport", "Refusal"]
+__all__ = ["Complaint", "Objection", "PreflightReport"]
 
 
 class _Answer(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Refusal(_Answer):
+class Objection(_Answer):
     """One reason for which a plan must not run."""
 
     field: str = Field(description="The parameter at fault; `plan` where none is.")
@@ -34,7 +34,7 @@ class PreflightReport(_Answer):
 
     plan: str
     ok: bool = Field(description="Whether nothing speaks against it.")
-    refusals: tuple[Refusal, ...] = Field(default=(), description="All that speaks against it.")
+    refusals: tuple[Objection, ...] = Field(default=(), description="All that speaks against it.")
     warnings: tuple[Complaint, ...] = Field(default=(), description="What the plan complains of.")
     steps: int = Field(default=0, description="Messages that the plan has sent.")
     is_whole: bool = Field(default=False, description="Whether it was followed to its end.")
@@ -64,7 +64,7 @@ class PreflightReport(_Answer):
     @classmethod
     def refused(cls, plan: str, errors: Iterable[FieldError], bytes_free: int) -> "PreflightReport":
         """Return the report on a plan that could not be begun: its arguments are wrong."""
-        refusals = tuple(Refusal(field=e.field, message=e.message) for e in errors)
+        refusals = tuple(Objection(field=e.field, message=e.message) for e in errors)
         return cls(plan=plan, ok=False, refusals=refusals, bytes_free=bytes_free)
 
     def raise_refusals(self) -> None:
@@ -81,5 +81,5 @@ class PreflightReport(_Answer):
         )
 
 
-def _sentence(refusal: Refusal) -> str:
+def _sentence(refusal: Objection) -> str:
     return refusal.message if refusal.step is None else f"{refusal.message} (step {refusal.step})"
