@@ -2,7 +2,7 @@
 
 from starlette.concurrency import run_in_threadpool
 
-from gently.api.models import ItemBody, OwnBody
+from gently.api.models import Answer, ItemBody, OwnBody
 from gently.api.routes import ApiRoute, Call, Given
 from gently.core.access import Scope
 from gently.core.items import Item
@@ -15,6 +15,10 @@ class PreflightBody(OwnBody):
     """A plan that is not submitted."""
 
     item: ItemBody
+
+
+class PreflightAnswer(Answer, PreflightReport):
+    """What a plan would do, as far as it was followed."""
 
 
 async def _preflight(call: Call[PreflightBody]) -> Given:
@@ -34,7 +38,7 @@ PREFLIGHT_ROUTES = (
         # It makes the device layer work, which to look at does not.
         scope=Scope.PROPOSE,
         body=PreflightBody,
-        answer=PreflightReport,
+        answer=PreflightAnswer,
         errors=(422,),
     ),
 )
