@@ -1,5 +1,6 @@
 """The application: routes as one list, errors as one table."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 
+from gently.api.auditing import Audited
 from gently.api.catalogue_routes import CATALOGUE_ROUTES
 from gently.api.console_routes import CONSOLE_ROUTES
 from gently.api.documentation_routes import DOCUMENTATION_ROUTES, Documentation
@@ -22,10 +24,12 @@ from gently.api.instrument_routes import INSTRUMENT_ROUTES
 from gently.api.lock_routes import LOCK_ROUTES
 from gently.api.messages import BodyError, BodyTooLargeError, Json, RequestRefusedError
 from gently.api.openapi import openapi_document
+from gently.api.operation_routes import OPERATION_ROUTES
 from gently.api.plan_routes import PLAN_ROUTES
 from gently.api.preflight_routes import PREFLIGHT_ROUTES
 from gently.api.queue_routes import QUEUE_ROUTES
 from gently.api.routes import ApiRoute, starlette_route
+from gently.api.slow import HangUp
 from gently.api.sockets import SOCKETS, socket_route
 from gently.api.volume_routes import VOLUME_ROUTES
 from gently.core.device_layer import DeviceLayer
@@ -57,6 +61,7 @@ GROUPS: Mapping[str, tuple[ApiRoute, ...]] = {
     "Stop and the RunEngine": ENGINE_ROUTES,
     "Volumes and runs": VOLUME_ROUTES,
     "Events and log": (*EVENT_ROUTES, *CONSOLE_ROUTES),
+    "Health, metrics and audit": OPERATION_ROUTES,
     "Control": LOCK_ROUTES,
     "Documentation": DOCUMENTATION_ROUTES,
 }
@@ -85,6 +90,7 @@ _STATUS: dict[type[Exception], int] = {
 class _State(TypedDict):
     layer: DeviceLayer
     documentation: Documentation
+    hang_up: HangUp
 
 
 def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) -> Starlette:
@@ -101,8 +107,10 @@ def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) 
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[_State]:
+        watch = asyncio.create_task(layer.oversight.loop_lag.watch())
         ready()
-        yield {"layer": layer, "documentation": documentation}
+        yield {"layer": layer, "documentation": documentation, "hang_up": lambda _: None}
+        watch.cancel()
 
     return Starlette(
         routes=[*map(starlette_route, ROUTES), *map(socket_route, SOCKETS)],
@@ -111,7 +119,7 @@ def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) 
             Exception: _unexpected,
             **dict.fromkeys(_STATUS, _known_error),
         },
-        middleware=[Middleware(LoopbackOnly)],
+        middleware=[Middleware(Audited), Middleware(LoopbackOnly)],
         lifespan=lifespan,
     )
 

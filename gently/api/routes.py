@@ -5,8 +5,8 @@ and the control lease all read the same table.
 """
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -15,12 +15,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gently.api.auditing import Note
 from gently.api.messages import Json, parse, read_parameters
 from gently.api.models import LockKey, Nothing
 from gently.core.access import Principal, Scope
 from gently.core.device_layer import DeviceLayer
 from gently.core.errors import GentlyError
 from gently.core.lock import Part
+from gently.core.operations import about_item
 
 __all__ = ["ApiRoute", "ApiSocket", "Call", "Given", "starlette_route"]
 
@@ -134,17 +136,20 @@ class ApiSocket:
     path
         With the ``/api`` prefix.
     messages
-        What is sent, from now on.
+        What is sent, as text.
     summary
         One line, for who reads the documentation.
     scope
         The least that a caller needs.
+    body
+        Validates what comes in the query.
     """
 
     path: str
-    messages: Callable[[DeviceLayer], AsyncGenerator[dict[str, Any]]]
+    messages: Callable[[DeviceLayer, Any], AsyncGenerator[str]]
     summary: str
     scope: Scope
+    body: type[BaseModel] = Nothing
 
 
 def starlette_route(route: ApiRoute) -> Route:
@@ -152,10 +157,10 @@ def starlette_route(route: ApiRoute) -> Route:
 
     async def endpoint(request: Request) -> Response:
         principal = _authenticated(request)
-        async with _audited(route, principal, request):
+        with _audited(route, principal, request) as note:
             _check_scope(route, principal)
             # The body first: whoever sends it slowly must not keep control meanwhile.
-            given = await _given(route, request)
+            given = note.given = await _given(route, request)
             async with _in_control(route, principal, request):
                 return await _answer(route, principal, request, given)
 
@@ -170,14 +175,17 @@ def _authenticated(_: Request) -> Principal:
     return _LOCAL
 
 
-@asynccontextmanager
-async def _audited(
-    route: ApiRoute,  # noqa: ARG001 - for the audit log
-    principal: Principal,  # noqa: ARG001
-    request: Request,  # noqa: ARG001
-) -> AsyncIterator[None]:
-    """Take note of what was asked and what became of it, before it is answered."""
-    yield
+@contextmanager
+def _audited(route: ApiRoute, principal: Principal, request: Request) -> Iterator[Note]:
+    """Take note of who asks and, if it is refused, why; and let the log know which item it is."""
+    note: Note = request.state.note
+    note.is_audited, note.principal = route.is_audited, principal
+    with about_item(request.path_params.get("item_uid", "")):
+        try:
+            yield note
+        except Exception as error:
+            note.refusal = str(error)
+            raise
 
 
 def _check_scope(route: ApiRoute, principal: Principal) -> None:
@@ -220,6 +228,7 @@ async def _answer(
     route: ApiRoute, principal: Principal, request: Request, given: Given
 ) -> Response:
     layer: DeviceLayer = request.state.layer
+    note: Note = request.state.note
     try:
         if route.locked_by is not None:
             layer.lock.check(parse(LockKey, given).lock_key, route.locked_by)
@@ -228,9 +237,11 @@ async def _answer(
     except GentlyError as error:
         if not route.dialect:
             raise
+        note.refusal = str(error)
         return Json(_refusal(layer, given, error))
     if isinstance(answer, Response):
         return answer
+    note.answer = answer
     return Json({"success": True, "msg": "", **answer} if route.dialect else answer)
 
 

@@ -47,10 +47,23 @@ class ApiServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 ws="websockets-sansio",
+                # It costs each follower of events more than the few bytes on loopback are worth.
+                ws_per_message_deflate=False,
                 timeout_graceful_shutdown=_LAST_REQUESTS_S,
             )
         )
         self._streams = streams
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer; whoever answers may then hang up."""
+        await super().startup(sockets)
+        self.lifespan.state["hang_up"] = self._hang_up
+
+    def _hang_up(self, client: tuple[str, int]) -> None:
+        """Cut a connection at once: with what it has not read, a client would keep it for ever."""
+        for connection in tuple(self.server_state.connections):
+            if getattr(connection, "client", None) == client:
+                connection.transport.abort()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the streams, then everything else."""

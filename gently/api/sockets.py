@@ -1,32 +1,40 @@
-"""The WebSockets that Bluesky's clients listen to: status and console, as they change."""
+"""The WebSockets: events as they happen, and for Bluesky's clients the status and the console."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Any
 
 import anyio
-from pydantic_core import to_json
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from gently.api.event_routes import EVENT_SOCKET
+from gently.api.messages import Json, RequestRefusedError, parse
+from gently.api.models import Nothing
 from gently.api.routes import ApiSocket
+from gently.api.slow import SEND_S, drop, in_time
 from gently.api.status import status
 from gently.core.access import Scope
 from gently.core.console import line
 from gently.core.device_layer import DeviceLayer
+from gently.core.encoding import encoded
+from gently.core.events import SlowFollowerError
 
 __all__ = ["SOCKETS", "socket_route"]
 
 _EVERY_S = 1.0
-Messages = AsyncGenerator[dict[str, Any]]
+_TRY_LATER = 1013
+_GOING_AWAY = 1001
+_MOST_REASON = 120  # a close frame has room for 123 bytes
+Messages = AsyncGenerator[str]
 
 
 def socket_route(socket: ApiSocket) -> WebSocketRoute:
     """Return the route as starlette takes it."""
-    return WebSocketRoute(socket.path, _endpoint(socket.messages), name=socket.path)
+    return WebSocketRoute(socket.path, _endpoint(socket), name=socket.path)
 
 
-async def _statuses(layer: DeviceLayer) -> Messages:
+async def _statuses(layer: DeviceLayer, _: Nothing) -> Messages:
     """Yield the status now, whenever something has happened, and once a second."""
     async with aclosing(layer.events.follow(layer.events.last_seq, every_s=_EVERY_S)) as events:
         seen, now = "", status(layer)
@@ -37,28 +45,31 @@ async def _statuses(layer: DeviceLayer) -> Messages:
                 yield _told(now)
 
 
-def _told(now: dict[str, Any]) -> dict[str, Any]:
-    return {"time": now["time"], "msg": {"status": now}}
+def _told(now: dict[str, Any]) -> str:
+    return encoded({"time": now["time"], "msg": {"status": now}}).decode()
 
 
-async def _lines(layer: DeviceLayer) -> Messages:
+async def _lines(layer: DeviceLayer, _: Nothing) -> Messages:
     """Yield each line of the log from now on."""
     log = layer.console.lines
     async with aclosing(log.follow(log.last_seq, ["line"])) as events:
         async for event in events:
             if event is not None and event.kind == "line":
-                yield line(event)
+                yield encoded(line(event)).decode()
 
 
-def _endpoint(
-    messages: Callable[[DeviceLayer], Messages],
-) -> Callable[[WebSocket], Awaitable[None]]:
+def _endpoint(route: ApiSocket) -> Callable[[WebSocket], Awaitable[None]]:
     async def endpoint(socket: WebSocket) -> None:
+        try:
+            body = parse(route.body, socket.query_params)
+        except RequestRefusedError as error:
+            await _refuse(socket, error)
+            return
         await socket.accept()
         async with anyio.create_task_group() as tasks:
 
             async def send() -> None:
-                await _send(socket, messages(socket.state.layer))
+                await _send(socket, route.messages(socket.state.layer, body))
                 tasks.cancel_scope.cancel()
 
             tasks.start_soon(send)
@@ -68,12 +79,34 @@ def _endpoint(
     return endpoint
 
 
+async def _refuse(socket: WebSocket, error: RequestRefusedError) -> None:
+    """Answer instead of opening it."""
+    answer = Json({"detail": str(error), "errors": list(error.errors)}, 422)
+    if "websocket.http.response" in socket.scope.get("extensions", {}):
+        await socket.send_denial_response(answer)
+    else:
+        await socket.close(4422, str(error)[:_MOST_REASON])
+
+
 async def _send(socket: WebSocket, messages: Messages) -> None:
+    """Send until there is nothing more, or the client has left or does not read."""
     async with aclosing(messages):
         with suppress(WebSocketDisconnect):  # it has left while it was told something
-            async for message in messages:
-                await socket.send_text(to_json(message, inf_nan_mode="null", fallback=str).decode())
-            await socket.close(1001, "the device layer is shutting down")
+            try:
+                await _send_all(socket, messages)
+            except TimeoutError:
+                await drop(socket, f"it has read nothing for {SEND_S:g} s", is_deaf=True)
+
+
+async def _send_all(socket: WebSocket, messages: Messages) -> None:
+    code, reason = _GOING_AWAY, "the device layer is shutting down"
+    try:
+        async for message in messages:
+            await in_time(socket.send_text(message))
+    except SlowFollowerError as error:
+        code, reason = _TRY_LATER, str(error)
+        await drop(socket, reason, is_deaf=False)
+    await in_time(socket.close(code, reason[:_MOST_REASON]))
 
 
 async def _until_gone(socket: WebSocket) -> None:
@@ -83,6 +116,7 @@ async def _until_gone(socket: WebSocket) -> None:
 
 
 SOCKETS = (
+    EVENT_SOCKET,
     ApiSocket(
         path="/api/info/ws",
         messages=_statuses,

@@ -107,6 +107,19 @@ class EventLog:
             bell.ring()
         return event
 
+    def dropped(self, after: int, reason: str) -> Event:
+        """Return what to send last to a follower that is dropped: it is told, and not kept.
+
+        Parameters
+        ----------
+        after
+            The number of the last event that it was sent: the one to come back with.
+        reason
+            Why.
+        """
+        data = {"reason": reason}
+        return _event(after, "events.dropped", data, encoded(data))
+
     def after(self, seq: int) -> list[Event]:
         """Return the events after `seq`; 0 asks for all there are.
 

@@ -24,6 +24,7 @@ from gently.agent.commands import BUILTINS
 from gently.agent.run_once import Exit
 from gently.api import ROUTES, SOCKETS
 from gently.core.lifecycle import ItemState, Step
+from gently.core.operations import cli as audit_cli
 from gently.core.queue import Result
 from gently.settings import CopilotSettings, DeviceLayerSettings
 from gently.visualization import VolumeFeed
@@ -42,6 +43,7 @@ PLANS = REFERENCE / "plans.md"
 INSTRUMENT = REFERENCE / "instrument-file.md"
 COMMAND_LINE = REFERENCE / "command-line.md"
 VOLUME = REFERENCE / "volume-file.md"
+WATCH = DOCS / "how-to" / "watch-and-audit.md"
 
 
 def unquoted(table: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -122,6 +124,9 @@ def test_every_key_of_the_status_is_documented(http: httpx.Client) -> None:
         ("GET", "/api/runs", "GET /api/runs"),
         ("GET", "/api/devices/focus/read", "GET /api/devices/{name}/read"),
         ("GET", "/api/settings", "GET /api/settings"),
+        ("GET", "/healthz", "GET /healthz"),
+        ("GET", "/api/audit", "GET /api/audit"),
+        ("POST", "/api/audit/verify", "POST /api/audit/verify"),
         ("POST", "/api/stop", "POST /api/stop"),
     ],
 )
@@ -285,6 +290,42 @@ def test_every_command_and_option_of_the_store_is_documented() -> None:
         if option.startswith("--") and option != "--help"
     }
     assert {word.split()[0] for word in code(text) if word.startswith("--")} == options
+
+
+def test_every_command_and_option_of_the_audit_is_documented() -> None:
+    text = section(COMMAND_LINE, "## `gently-audit`")
+    (commands,) = [a.choices for a in audit_cli._parser()._actions if isinstance(a.choices, dict)]
+    documented = [command.strip("`").split()[0] for command in rows(text)]
+    assert [name for name in documented if not name.isdecimal()] == list(commands)
+    options = {
+        option
+        for command in commands.values()
+        for action in command._actions
+        for option in action.option_strings
+        if option.startswith("--") and option != "--help"
+    }
+    assert {word.split()[0] for word in code(text) if word.startswith("--")} == options
+
+
+# ---------------------------------------------------------------------- watch and audit
+
+
+def test_every_metric_is_documented(http: httpx.Client) -> None:
+    found = set(re.findall(r"^# TYPE (\w+)", http.get("/metrics").text, re.MULTILINE))
+    documented = {re.sub("{.*", "", word) for word in code(section(WATCH, "## Metrics"))}
+    assert documented - {"GET /metrics"} == {
+        name for name in found if not name.endswith("_created")
+    }
+
+
+def test_every_check_of_the_health_is_documented(http: httpx.Client) -> None:
+    checks = set(http.get("/healthz").json()["checks"])
+    assert {word for cell in rows(section(WATCH, "## Health")) for word in code(cell)} == checks
+
+
+def test_every_key_of_an_audit_entry_is_documented(http: httpx.Client) -> None:
+    entry = http.get("/api/audit").json()["entries"][-1]
+    assert set(entry) <= {word for cell in rows(section(WATCH, "## Audit")) for word in code(cell)}
 
 
 # ---------------------------------------------------------------------- the volume file
