@@ -304,7 +304,9 @@ def test_every_command_and_option_of_the_audit_is_documented() -> None:
 def test_every_metric_is_documented(http: httpx.Client) -> None:
     found = set(re.findall(r"^# TYPE (\w+)", http.get("/metrics").text, re.MULTILINE))
     documented = {re.sub("{.*", "", word) for word in code(section(WATCH, "## Metrics"))}
-    assert documented - {"GET /metrics"} == {name for name in found if not name.endswith("_created")}
+    assert documented - {"GET /metrics"} == {
+        name for name in found if not name.endswith("_created")
+    }
 
 
 def test_every_check_of_the_health_is_documented(http: httpx.Client) -> None:
