@@ -29,7 +29,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from benchmarks.reference import Service, free_port, process, reference_stack, wait_for
 
@@ -123,7 +123,7 @@ def _turn(service: Service, seconds: Seconds, repeats: int, executes: int) -> No
             _execute(service, http, seconds)
 
 
-def _execute(service: Service, http: httpx.Client, seconds: Seconds) -> None:
+def _execute(service: Service, http: httpx2.Client, seconds: Seconds) -> None:
     before = http.get("status").json()["items_in_history"]
     began = time.perf_counter()
     _posted(http, "queue/item/execute", item=_sleep(0))
@@ -143,7 +143,7 @@ def _sleep(duration_s: float) -> dict[str, Any]:
     return {"item_type": "plan", "name": "sleep", "kwargs": {"duration_s": duration_s}}
 
 
-def _posted(http: httpx.Client, path: str, **body: Any) -> dict[str, Any]:
+def _posted(http: httpx2.Client, path: str, **body: Any) -> dict[str, Any]:
     found: dict[str, Any] = http.post(path, json=body).raise_for_status().json()
     if not found["success"]:
         raise SystemExit(f"{http.base_url}{path} was refused: {found['msg']}")

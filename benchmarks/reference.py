@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 
 __all__ = ["Service", "free_port", "process", "reference_stack", "wait_for"]
 
@@ -64,10 +64,10 @@ class Service:
     url: str
     key: str
 
-    def client(self) -> httpx.Client:
+    def client(self) -> httpx2.Client:
         """Return a client with the key."""
         headers = {"Authorization": f"ApiKey {self.key}"}
-        return httpx.Client(base_url=f"{self.url}/api/", headers=headers, timeout=60)
+        return httpx2.Client(base_url=f"{self.url}/api/", headers=headers, timeout=60)
 
 
 def free_port() -> int:
@@ -109,7 +109,7 @@ def wait_for(service: Service, child: "subprocess.Popen[bytes]", log: Path) -> N
             try:
                 if http.get("status").status_code == 200:
                     return
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 pass
             if child.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"{service.name} did not start:\n{log.read_text()[-3_000:]}")

@@ -8,23 +8,22 @@ text names cause and remedy.
 
 import uuid
 from collections.abc import Callable, Coroutine, Iterable
-from functools import partial, wraps
-from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, overload
+from functools import wraps
+from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 from urllib.parse import quote
 
 from gently.wire import (
     DEFAULT_URL,
-    AsyncEventStream,
     AsyncTransport,
     ClientError,
     Device,
     DeviceReading,
-    EventStream,
     Flow,
     Following,
     HistoryItem,
     Item,
     ItemState,
+    Lease,
     NotCompleted,
     Plan,
     PlanCall,
@@ -36,6 +35,7 @@ from gently.wire import (
     ServerSettings,
     Status,
     StopReport,
+    Taking,
     Transport,
     Volume,
     command,
@@ -56,6 +56,8 @@ PATIENCE_S: Final = 10.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
+B_co = TypeVar("B_co", covariant=True)
+A_co = TypeVar("A_co", covariant=True)
 
 
 class _Call(Generic[P, T]):
@@ -79,25 +81,28 @@ class _Call(Generic[P, T]):
         return _bound(self._flow.__get__(client), client._transport.carry_out)
 
 
-class _Events(Generic[P]):
-    """A method described by what is followed: one client iterates, the other asynchronously."""
+class _Description(Protocol[B_co, A_co]):
+    def blocking(self, transport: Transport) -> B_co: ...
+    def awaited(self, transport: AsyncTransport) -> A_co: ...
 
-    def __init__(self, following: Callable[Concatenate[Any, P], Following]) -> None:
-        self._following = following
-        self.__doc__, self.__wrapped__ = following.__doc__, following
+
+class _Opens(Generic[P, B_co, A_co]):
+    """A method described by what it opens, which is a thing of its own for each client."""
+
+    def __init__(self, describe: Callable[Concatenate[Any, P], _Description[B_co, A_co]]) -> None:
+        self._describe = describe
+        self.__doc__, self.__wrapped__ = describe.__doc__, describe
 
     @overload
     def __get__(self, client: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, client: "DeviceLayerClient", owner: type) -> Callable[P, EventStream]: ...
+    def __get__(self, client: "DeviceLayerClient", owner: type) -> Callable[P, B_co]: ...
     @overload
-    def __get__(
-        self, client: "AsyncDeviceLayerClient", owner: type
-    ) -> Callable[P, AsyncEventStream]: ...
+    def __get__(self, client: "AsyncDeviceLayerClient", owner: type) -> Callable[P, A_co]: ...
     def __get__(self, client: Any, owner: type) -> Any:
         if client is None:
             return self
-        return _bound(self._following.__get__(client), partial(client._stream, client._transport))
+        return _bound(self._describe.__get__(client), client._opened)
 
 
 def _bound(described: Callable[..., Any], done: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -292,9 +297,39 @@ class _Calls:
         """End the paused plan as aborted."""
         yield from command("re/abort")
 
+    @_Call
+    def lease(self) -> Flow[Lease]:
+        """Return who has control of the microscope."""
+        return read(Lease, (yield from get("control")))
+
+    @_Opens
+    def control(self, note: str = "", *, ttl_s: float = 30.0, take_over: bool = False) -> Taking:
+        """Have the microscope for oneself: `with client.control():` keeps others from moving it.
+
+        It is renewed in the background, and given back at the end. If it is lost (somebody
+        has taken over, or the device layer was away for too long), whatever would command
+        the microscope raises `ControlLost`; `stop` works all the same, as it does for
+        everybody.
+
+        Parameters
+        ----------
+        note : str
+            What for, told to those who are kept waiting.
+        ttl_s : float
+            For how long it is held without being renewed, should this program die.
+        take_over : bool
+            Take it from the one who has it: a person from an agent, an admin from anybody.
+
+        Raises
+        ------
+        Refused
+            On entering, if somebody has it from whom it is not taken; names them.
+        """
+        return Taking(note=note, ttl_s=ttl_s, take_over=take_over)
+
     # Events
 
-    @_Events
+    @_Opens
     def events(
         self,
         after: int | None = None,
@@ -354,9 +389,8 @@ class DeviceLayerClient(_Calls):
         If `url` is no http address.
     """
 
-    _stream = EventStream
-
     def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0) -> None:
+        self._timeout_s = timeout_s
         self._transport = Transport(url, timeout_s)
 
     @property
@@ -374,14 +408,19 @@ class DeviceLayerClient(_Calls):
         """Close the connections; an event stream has its own `close`, to be called first."""
         self._transport.close()
 
+    def _opened(self, description: _Description[T, Any]) -> T:
+        return description.blocking(self._transport)
+
+    def awaitable(self) -> "AsyncDeviceLayerClient":
+        """Return a client of the same device layer for coroutines."""
+        return AsyncDeviceLayerClient(self.url, timeout_s=self._timeout_s)
+
 
 class AsyncDeviceLayerClient(_Calls):
     """As `DeviceLayerClient`, for asyncio: the same calls with the same parameters, awaited.
 
     It belongs to the event loop in which it is first used.
     """
-
-    _stream = AsyncEventStream
 
     def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0) -> None:
         self._transport = AsyncTransport(url, timeout_s)
@@ -400,6 +439,9 @@ class AsyncDeviceLayerClient(_Calls):
     async def close(self) -> None:
         """Close the connections; an event stream has its own `close`, to be called first."""
         await self._transport.close()
+
+    def _opened(self, description: _Description[Any, T]) -> T:
+        return description.awaited(self._transport)
 
 
 def _submit(path: str, plan: PlanCall, patience_s: float) -> Flow[Item]:

@@ -15,7 +15,7 @@ from storage.disk import ALIGNMENT
 from storage.errors import WriteFailedError
 
 Frame = npt.NDArray[np.generic]
-DEPTH: Final = 5
+DEPTH: Final = 4
 # While one thread hashes its frame, the other keeps the disk busy.
 _THREADS: Final = 2
 

@@ -12,7 +12,7 @@ from typing import Any, Self, cast
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from gently.client import AsyncDeviceLayerClient, DeviceLayerClient
-from gently.wire import AsyncEventStream, Event
+from gently.wire import AsyncControl, AsyncEventStream, Event
 
 Clients = Callable[..., DeviceLayerClient]
 
@@ -60,7 +60,12 @@ class Blocking:
 
         def blocking(*args: Any, **kwargs: Any) -> Any:
             found = self._portal.call(lambda: call(*args, **kwargs))
-            return _Stream(self._portal, found) if isinstance(found, AsyncEventStream) else found
+            match found:
+                case AsyncEventStream():
+                    return _Stream(self._portal, found)
+                case AsyncControl():
+                    return self._portal.wrap_async_context_manager(found)
+            return found
 
         return blocking
 

@@ -38,6 +38,10 @@ class ScriptedDeviceLayer:
         stays open until the server stops.
     keys : list
         The `Idempotency-Key` of each request with a body, in order.
+    leases : list
+        `(METHOD path, Gently-Lease)` of each request that came under a lease, in order.
+    first_seq : int
+        The number from which on a connection to the events begins.
     last_event_ids : list
         The `Last-Event-ID` of each connection to the events.
     """
@@ -46,7 +50,9 @@ class ScriptedDeviceLayer:
         self.answers: dict[str, Any] = {}
         self.asked: list[tuple[str, Any]] = []
         self.keys: list[str | None] = []
+        self.leases: list[tuple[str, str]] = []
         self.streams: list[list[dict[str, Any]]] = [[]]
+        self.first_seq = 0
         self.last_event_ids: list[str | None] = []
         self.kinds: list[str] = []
         self._listener = socket.create_server(("127.0.0.1", port))
@@ -81,6 +87,8 @@ class ScriptedDeviceLayer:
         body = await request.body()
         key = f"{request.method} {request.path_params['path']}"
         self.asked.append((key, json.loads(body) if body else None))
+        if (number := request.headers.get("gently-lease")) is not None:
+            self.leases.append((key, number))
         if body:
             self.keys.append(request.headers.get("idempotency-key"))
         answer = self.answers.get(key, (404, {"detail": f"nothing is scripted for {key}"}))
@@ -102,7 +110,7 @@ class ScriptedDeviceLayer:
         events = self.streams[0] if stays else self.streams.pop(0)
 
         async def stream() -> AsyncIterator[str]:
-            yield ": hello\n\n"
+            yield f": hello\nid: {self.first_seq}\n\n"
             sent = 0
             while True:
                 for event in events[sent:]:

@@ -6,6 +6,7 @@ Everything here holds for both clients; what is peculiar to one says so.
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
@@ -16,6 +17,7 @@ import pytest
 from gently.client import AsyncDeviceLayerClient, DeviceLayerClient
 from gently.wire import (
     ClientError,
+    ControlLost,
     DeviceLayerFault,
     DeviceLayerUnreachable,
     FieldError,
@@ -273,6 +275,15 @@ class TestEvents:
         assert found[0].kind == "volume.published"
         assert found[0].data["uid"] == f"{7:032x}"
 
+    def test_go_on_from_where_they_began_when_it_breaks_before_the_first(
+        self, server: ScriptedDeviceLayer, client: DeviceLayerClient
+    ) -> None:
+        server.first_seq = 41
+        server.streams = [[], [published(42)], []]
+        with client.events() as events:
+            assert next(events).seq == 42
+        assert server.last_event_ids[:2] == [None, "41"]
+
     def test_tell_when_the_connection_is_there_and_when_it_is_lost(
         self, server: ScriptedDeviceLayer, client: DeviceLayerClient
     ) -> None:
@@ -517,3 +528,90 @@ class TestRunning:
         server.answers["GET items/i1"] = item_state("paused")
         with pytest.raises(StillRunning, match="goes on as item i1"):
             client.run(PlanCall("snap"), timeout_s=0.05)
+
+
+class TestControl:
+    ADA: Final = {"holder": "ada", "kind": "person", "note": "mosaic"}
+
+    @pytest.fixture(autouse=True)
+    def gives(self, server: ScriptedDeviceLayer) -> None:
+        server.answers |= {
+            "POST control/acquire": {**self.ADA, "number": 7},
+            "POST control/renew": {**self.ADA, "number": 7},
+            "POST control/release": {"number": 7},
+            "POST re/resume": {"success": True},
+            "POST stop": {"success": True},
+            "GET status": {"manager_state": "idle"},
+        }
+
+    def test_is_taken_kept_and_given_back(
+        self, server: ScriptedDeviceLayer, client: DeviceLayerClient
+    ) -> None:
+        with client.control("mosaic", ttl_s=0.3) as control:
+            assert (control.lease.holder, control.lease.number) == ("ada", 7)
+            while "POST control/renew" not in [key for key, _ in server.asked]:
+                time.sleep(0.01)
+            assert control.lost is None
+        asked = [key for key, _ in server.asked]
+        assert asked[0] == "POST control/acquire"
+        assert server.asked[0][1] == {"note": "mosaic", "ttl_s": 0.3, "take_over": False}
+        assert asked[-1] == "POST control/release"
+        assert ("POST control/renew", "7") in server.leases
+        assert server.leases[-1] == ("POST control/release", "7")
+
+    def test_goes_with_every_command_and_with_nothing_else(
+        self, server: ScriptedDeviceLayer, client: DeviceLayerClient
+    ) -> None:
+        with client.control():
+            client.resume()
+            client.status()
+            client.stop()
+        client.resume()
+        under = [key for key, _ in server.leases]
+        assert under == ["POST re/resume", "POST control/release"]
+
+    def test_that_somebody_else_has_is_refused_and_they_are_named(
+        self, server: ScriptedDeviceLayer, client: DeviceLayerClient
+    ) -> None:
+        refusal = {"detail": "ben, a person, has the microscope since 10:00:00", "holder": "ben"}
+        server.answers["POST control/acquire"] = (409, refusal)
+        with pytest.raises(Refused, match="ben, a person, has the microscope"), client.control():
+            pass
+        client.resume()
+        assert server.leases == []
+
+    def test_that_is_taken_over_is_lost_and_commands_nothing_more(
+        self, server: ScriptedDeviceLayer, client: DeviceLayerClient
+    ) -> None:
+        server.answers["POST control/renew"] = (409, {"detail": "ben, a person, has it"})
+        with client.control(ttl_s=0.1) as control:
+            while control.lost is None:
+                time.sleep(0.01)
+            with pytest.raises(ControlLost, match="ben, a person, has it"):
+                client.resume()
+            assert client.status().manager_state == "idle"
+            assert client.stop().success
+        asked = [key for key, _ in server.asked]
+        assert "POST re/resume" not in asked
+        assert "POST control/release" not in asked
+        client.resume()
+
+    def test_is_lost_when_it_could_not_be_renewed_in_time(
+        self, server: ScriptedDeviceLayer, client: DeviceLayerClient
+    ) -> None:
+        server.answers["POST control/renew"] = CUT
+        with client.control(ttl_s=0.2):
+            time.sleep(0.25)
+            with pytest.raises(ControlLost, match=r"not renewed in 0\.2 s"):
+                client.resume()
+
+    def test_tells_who_has_it(self, server: ScriptedDeviceLayer, client: DeviceLayerClient) -> None:
+        server.answers["GET control"] = {**self.ADA, "number": 3, "expires": 5.0}
+        assert client.lease().holder == "ada"
+
+    def test_does_not_hide_why_its_context_has_ended(
+        self, server: ScriptedDeviceLayer, client: DeviceLayerClient
+    ) -> None:
+        server.answers["POST control/release"] = CUT
+        with pytest.raises(ZeroDivisionError), client.control():
+            _ = 1 / 0

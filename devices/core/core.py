@@ -56,6 +56,7 @@ class Core:
         self._stops = Stops()
         self._sequences = Sequences(self._mmc, buffer_mb, self._stops)
         self._worker = Worker("mmcore")
+        self._this_thread = threading.local()
 
     # ------------------------------------------------------------------ what is there
 
@@ -86,6 +87,8 @@ class Core:
         CoreTimeoutError
             If the core's thread did not get to it, or the hardware did not answer, in time.
         """
+        if getattr(self._this_thread, "is_past_the_queue", False):
+            return self._translated(label, question)
         future = self._worker.submit(lambda: self._translated(label, question))
         try:
             return future.result(timeout_s)
@@ -104,6 +107,18 @@ class Core:
         except (TimeoutError, DeviceError):  # it is stuck, or closed
             future.cancel()
             return False
+
+    @contextmanager
+    def past_the_queue(self) -> Iterator[None]:
+        """Let this thread ask the hardware itself, so that no call that hangs is in its way.
+
+        What it asks may still block, if the adapter itself is stuck: give it a thread of its own.
+        """
+        self._this_thread.is_past_the_queue = True
+        try:
+            yield
+        finally:
+            self._this_thread.is_past_the_queue = False
 
     def xy_position(self, label: str) -> tuple[float, float]:
         """Read an XY stage back: (x, y) in µm."""

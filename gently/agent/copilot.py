@@ -5,6 +5,9 @@ Needs the extra `agent` (prompt_toolkit and rich). What is typed is understood b
 asks and shows.
 """
 
+import asyncio
+import math
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,14 +30,18 @@ from gently.agent.commands import (
     suggest,
 )
 from gently.agent.journal import Journal, Prompt
-from gently.agent.queue_server_client import Outcome, QueueServerClient
+from gently.agent.keys import ESCAPE_S, attending, stopping
+from gently.agent.queue_server_client import Outcome, QueueServerClient, outcome_of
 from gently.agent.rendering import render, render_outcome
 from gently.client import DeviceLayerClient
 from gently.core.data_store import DataStoreError, Trace
 from gently.wire import ClientError, Device, Item, Plan, PlanCall
 from gently.wire import Progress as PlanProgress
 
-GREETING = "gently. Type a plan, or help; Tab completes; quit leaves, and a running plan goes on."
+GREETING = (
+    "gently. Type a plan, or help; Tab completes; quit leaves, and a running plan goes on.\n"
+    "Esc Esc stops everything, at any moment."
+)
 QUESTION = "stop the microscope or leave it running? [s/l] (Enter leaves it running) "
 
 
@@ -69,7 +76,9 @@ class Copilot:
         self._journal = journal
         self._page_url = page_url
         self._console = console or Console()
-        self._commands: PromptSession[str] = PromptSession()
+        self._commands: PromptSession[str] = PromptSession(key_bindings=stopping(self._stop))
+        self._commands.app.ttimeoutlen = ESCAPE_S
+        self._stops = threading.Lock()
         self._question: PromptSession[str] = PromptSession()
         self._completer = CatalogueCompleter()
 
@@ -151,26 +160,37 @@ class Copilot:
 
     def _follow(self, item: Item) -> None:
         """Show the progress of a plan to its end, or until the user leaves it running."""
-        while True:
-            try:
-                outcome = self._watch(item)
-            except KeyboardInterrupt:
-                if not self._stop_wanted():
-                    self._console.print(
-                        f"{item.name} goes on as item {item.item_uid}; `status` shows it, "
-                        "`stop` ends it."
-                    )
-                    return
-                self._console.print(render("stop", self._device_layer.stop()))
-            else:
-                # A path or an address is copied by mouse: only the terminal may break it.
-                self._console.print(render_outcome(outcome, self._page_url), soft_wrap=True)
+        while (outcome := self._watch(item)) is None:
+            if not self._stop_wanted():
+                self._console.print(
+                    f"{item.name} goes on as item {item.item_uid}; `status` shows it, "
+                    "`stop` ends it."
+                )
                 return
+            self._stop()
+        # A path or an address is copied by mouse: only the terminal may break it.
+        self._console.print(render_outcome(outcome, self._page_url), soft_wrap=True)
 
-    def _watch(self, item: Item) -> Outcome:
+    def _watch(self, item: Item) -> Outcome | None:
+        """Show how far the plan is, to its end; None if the user does not want to see it."""
         with progress_bar(self._console) as bar:
             show = ProgressBar(bar, bar.add_task(item.name, total=None, left=""))
-            return self._queue.follow(item.item_uid, show)
+            return asyncio.run(attending(self._ended(item, show), self._stop))
+
+    async def _ended(self, item: Item, show: Callable[[PlanProgress], None]) -> Outcome:
+        async with self._device_layer.awaitable() as device_layer:
+            return outcome_of(await device_layer.wait(item.item_uid, show, timeout_s=math.inf))
+
+    def _stop(self) -> None:
+        """Stop and tell; from any thread. Who presses the key often is told once."""
+        if not self._stops.acquire(blocking=False):
+            return
+        try:
+            with self._explaining():
+                report = self._device_layer.stop("asked for in the copilot's terminal")
+                self._console.print(render("stop", report))
+        finally:
+            self._stops.release()
 
     def _stop_wanted(self) -> bool:
         """Ask what Ctrl+C meant; anything but a clear "s" leaves the microscope running."""

@@ -72,7 +72,7 @@ class QueueServerClient:
         self, item_uid: str, on_progress: Callable[[Progress], None] | None = None
     ) -> Outcome:
         """Block until the plan has ended, telling its progress, and return how."""
-        return _outcome(self._device_layer.wait(item_uid, on_progress, timeout_s=math.inf))
+        return outcome_of(self._device_layer.wait(item_uid, on_progress, timeout_s=math.inf))
 
     def ask(self, command: BuiltinCommand) -> Any:
         """Carry out a builtin command and return what is to be shown: replies, or None.
@@ -84,7 +84,8 @@ class QueueServerClient:
         return _ANSWERS[command.name](self._device_layer, command.argument)
 
 
-def _outcome(state: ItemState) -> Outcome:
+def outcome_of(state: ItemState) -> Outcome:
+    """Return what became of an item that has ended."""
     result = state.result or Result(exit_status=state.state)
     match state.state:
         case "completed":

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from gently.api.auditing import Audited
 from gently.api.catalogue_routes import CATALOGUE_ROUTES
 from gently.api.console_routes import CONSOLE_ROUTES
+from gently.api.documentation_routes import DOCUMENTATION_ROUTES, Documentation
 from gently.api.engine_routes import ENGINE_ROUTES
 from gently.api.environment_routes import ENVIRONMENT_ROUTES
 from gently.api.event_routes import EVENT_ROUTES
@@ -22,14 +23,22 @@ from gently.api.history_routes import HISTORY_ROUTES
 from gently.api.instrument_routes import INSTRUMENT_ROUTES
 from gently.api.lock_routes import LOCK_ROUTES
 from gently.api.messages import BodyError, BodyTooLargeError, Json, RequestRefusedError
+from gently.api.openapi import openapi_document
 from gently.api.operation_routes import OPERATION_ROUTES
+from gently.api.plan_routes import PLAN_ROUTES
 from gently.api.queue_routes import QUEUE_ROUTES
 from gently.api.routes import ApiRoute, starlette_route
 from gently.api.slow import HangUp
 from gently.api.sockets import SOCKETS, socket_route
 from gently.api.volume_routes import VOLUME_ROUTES
 from gently.core.device_layer import DeviceLayer
-from gently.core.errors import DeviceNotFoundError, GentlyError, ItemNotFoundError, WrongStateError
+from gently.core.errors import (
+    DeviceNotFoundError,
+    GentlyError,
+    ItemNotFoundError,
+    PlanNotFoundError,
+    WrongStateError,
+)
 from storage import (
     BrokenDocumentsError,
     BrokenVolumeError,
@@ -45,6 +54,7 @@ LOGGER = logging.getLogger(__name__)
 GROUPS: Mapping[str, tuple[ApiRoute, ...]] = {
     "Status and environment": ENVIRONMENT_ROUTES,
     "Plans and devices": (*CATALOGUE_ROUTES, *INSTRUMENT_ROUTES),
+    "Run a plan": PLAN_ROUTES,
     "Queue": QUEUE_ROUTES,
     "History": HISTORY_ROUTES,
     "Stop and the RunEngine": ENGINE_ROUTES,
@@ -52,6 +62,7 @@ GROUPS: Mapping[str, tuple[ApiRoute, ...]] = {
     "Events and log": (*EVENT_ROUTES, *CONSOLE_ROUTES),
     "Health, metrics and audit": OPERATION_ROUTES,
     "Control": LOCK_ROUTES,
+    "Documentation": DOCUMENTATION_ROUTES,
 }
 """Every route that there is, as it is documented; the WebSockets are in ``SOCKETS``."""
 
@@ -64,6 +75,7 @@ _STATUS: dict[type[Exception], int] = {
     RequestRefusedError: 422,
     DeviceNotFoundError: 404,
     ItemNotFoundError: 404,
+    PlanNotFoundError: 404,
     WrongStateError: 409,
     GentlyError: 422,
     InvalidUidError: 422,
@@ -76,6 +88,7 @@ _STATUS: dict[type[Exception], int] = {
 
 class _State(TypedDict):
     layer: DeviceLayer
+    documentation: Documentation
     hang_up: HangUp
 
 
@@ -89,12 +102,13 @@ def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) 
     ready
         Called when requests are answered.
     """
+    documentation = Documentation(lambda: openapi_document(GROUPS, SOCKETS, layer.catalogue))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[_State]:
         watch = asyncio.create_task(layer.oversight.loop_lag.watch())
         ready()
-        yield {"layer": layer, "hang_up": lambda _: None}
+        yield {"layer": layer, "documentation": documentation, "hang_up": lambda _: None}
         watch.cancel()
 
     return Starlette(

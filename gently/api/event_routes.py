@@ -72,8 +72,9 @@ async def _events(call: Call[EventsBody]) -> StreamingResponse:
 
 
 async def _frames(request: Request, log: EventLog, body: EventsBody) -> AsyncGenerator[bytes]:
-    yield b": gently\n\n"
     after = body.first(log)
+    # Whoever is cut off before the first event knows from where on to ask again.
+    yield b": gently\nid: %d\n\n" % after
     try:
         async for events in log.batches(after, body.wanted, most_behind=MOST_BEHIND):
             if not events:
@@ -126,6 +127,7 @@ EVENT_ROUTES = (
         body=EventsBody,
         answer=None,
         media_type="text/event-stream",
+        headers=("Last-Event-ID",),
     ),
 )
 

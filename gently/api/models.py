@@ -1,6 +1,6 @@
 """What is taken and what is answered, where more than one route does."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,8 +10,9 @@ __all__ = [
     "Answer",
     "Body",
     "Done",
-    "ErrorAnswer",
+    "Error",
     "FieldProblem",
+    "IdempotencyKey",
     "ItemAnswer",
     "ItemBody",
     "LockKey",
@@ -51,6 +52,12 @@ class LockKey(Body):
     lock_key: str | None = Field(None, description="The key of the lock, where one is set.")
 
 
+IdempotencyKey = Annotated[
+    Annotated[str, Field(min_length=1, max_length=200)] | None,
+    Field(description="Or as the header `Idempotency-Key`: the same key is submitted once."),
+]
+
+
 class ItemBody(Body):
     """A plan or an instruction as Bluesky's clients send it."""
 
@@ -80,7 +87,7 @@ class FieldProblem(Answer):
     message: str
 
 
-class ErrorAnswer(Answer):
+class Error(Answer):
     """What each answer of a status of 400 and above is."""
 
     detail: str = Field(description="What is wrong, why, and what to do, in a sentence.")

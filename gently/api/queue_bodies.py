@@ -1,10 +1,10 @@
 """Where an item of the queue goes, and which one is meant, as Bluesky's clients say it."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gently.api.models import Body, ItemBody
+from gently.api.models import Body, IdempotencyKey, ItemBody
 from gently.core.device_layer import DeviceLayer
 from gently.core.errors import ItemNotFoundError, WrongStateError
 from gently.core.items import Item
@@ -27,8 +27,8 @@ Position = int | Literal["front", "back"]
 class _Beside(Body):
     own: ClassVar[str]
 
-    before_uid: str | None = None
-    after_uid: str | None = None
+    before_uid: str | None = Field(None, description="In front of this item.")
+    after_uid: str | None = Field(None, description="Behind this item.")
 
     def beside(self, uids: list[str]) -> int | None:
         """Return the index that a neighbour stands for."""
@@ -50,7 +50,7 @@ class _Beside(Body):
 class _PlaceBody(_Beside):
     own = "pos"
 
-    pos: Position | None = None
+    pos: Position | None = Field(None, description="A number, `front` or `back`.")
 
     def place(self, uids: list[str]) -> int:
         """Return where something new goes among those that wait."""
@@ -74,9 +74,7 @@ class _PlaceBody(_Beside):
 class SubmitBody(_PlaceBody):
     """Something that is submitted once, however often the request comes."""
 
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
-        None, description="Or as the header `Idempotency-Key`: the same key is submitted once."
-    )
+    idempotency_key: IdempotencyKey = None
 
 
 class AddBody(SubmitBody):
@@ -118,7 +116,7 @@ class PickBody(Body):
 class _DestinationBody(_Beside):
     own = "pos_dest"
 
-    pos_dest: Position | None = None
+    pos_dest: Position | None = Field(None, description="A number, `front` or `back`.")
 
     def destination(self, others: list[str], moved: int) -> int:
         """Return where what is moved goes among the others, so that it begins at ``pos_dest``."""

@@ -25,7 +25,7 @@ from gently.core.items import Item
 from gently.core.queue import AlreadySubmittedError
 from gently.core.transitions import QueueMode
 
-__all__ = ["QUEUE_ROUTES"]
+__all__ = ["QUEUE_ROUTES", "executed"]
 
 
 class ModeValues(Body):
@@ -152,8 +152,12 @@ async def _item_update(call: Call[UpdateBody]) -> Given:
 
 
 async def _item_execute(call: Call[AddBody]) -> Given:
-    layer, body = call.layer, call.body
-    item = _item(body.item, call.principal, key=body.idempotency_key)
+    body = call.body
+    return await executed(call.layer, _item(body.item, call.principal, key=body.idempotency_key))
+
+
+async def executed(layer: DeviceLayer, item: Item) -> Given:
+    """Run an item now; return what there is to say of it, or of the one with the same key."""
     try:
         qsize = await run_in_threadpool(layer.execute, item)
     except AlreadySubmittedError as known:
@@ -293,6 +297,7 @@ QUEUE_ROUTES = (
         handler=_item_add,
         summary="Queue an item",
         body=AddBody,
+        headers=("Idempotency-Key",),
         answer=ItemDone,
         locked_by="queue",
     ),
@@ -301,6 +306,7 @@ QUEUE_ROUTES = (
         handler=_item_add_batch,
         summary="Queue several items, all or none",
         body=BatchBody,
+        headers=("Idempotency-Key",),
         answer=BatchAnswer,
         locked_by="queue",
     ),
@@ -317,6 +323,7 @@ QUEUE_ROUTES = (
         handler=_item_execute,
         summary="Run an item now, past those that wait",
         body=AddBody,
+        headers=("Idempotency-Key",),
         answer=ItemDone,
         locked_by="environment",
     ),

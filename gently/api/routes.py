@@ -63,6 +63,8 @@ class ApiRoute:
         What is answered; None if it is not JSON.
     media_type
         Of the answer.
+    headers
+        The headers that it takes, besides those of every route.
     errors
         The statuses that the handler's own refusals may have, besides those of every route.
     locked_by
@@ -86,6 +88,7 @@ class ApiRoute:
     body: type[BaseModel] = Nothing
     answer: type[BaseModel] | None
     media_type: str = "application/json"
+    headers: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
     locked_by: Part | None = None
     commands: bool = False
@@ -102,6 +105,21 @@ class ApiRoute:
     def template(self) -> str:
         """The path as it is documented: parameters without starlette's converters."""
         return re.sub(r"{(\w+):\w+}", r"{\1}", self.path)
+
+    @property
+    def path_names(self) -> list[str]:
+        """The parameters in the path."""
+        return re.findall(r"{(\w+)", self.path)
+
+    @property
+    def statuses(self) -> list[int]:
+        """The statuses that it may be answered with, besides 200."""
+        found = {401, 403, *self.errors}
+        if not self.forgives:
+            found |= {400, 413}
+        if self.body.model_fields and not (self.dialect or self.forgives):
+            found.add(422)
+        return sorted(found)
 
     @property
     def is_audited(self) -> bool:
@@ -198,9 +216,10 @@ async def _given(route: ApiRoute, request: Request) -> Given:
         if not route.forgives:
             raise
         given = {}
-    known = route.body.model_fields
-    if (key := request.headers.get("idempotency-key")) and "idempotency_key" in known:
+    key = request.headers.get("idempotency-key")
+    if key and "Idempotency-Key" in route.headers:
         given["idempotency_key"] = key
+    known = route.body.model_fields
     path = {name: value for name, value in request.path_params.items() if name in known}
     return {**given, **path}
 

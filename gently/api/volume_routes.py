@@ -40,7 +40,10 @@ class VolumesBody(ListBody):
 class VolumePath(OwnBody):
     """Which volume."""
 
-    uid: str = Field(description="32 lower-case hexadecimal digits.")
+    uid: str = Field(
+        description="32 lower-case hexadecimal digits.",
+        json_schema_extra={"pattern": "^[0-9a-f]{32}$"},  # the store looks at it
+    )
 
 
 class RunPath(OwnBody):
@@ -54,7 +57,9 @@ class Volume(Answer):
 
     uid: str
     path: str = Field(description="Of the file, on the machine of the device layer.")
-    shape: tuple[int, int, int] = Field(description="Slices, rows, columns.")
+    shape: Annotated[list[int], Field(min_length=3, max_length=3)] = Field(
+        description="Slices, rows, columns."
+    )
     dtype: str
     pixel_size_um: float
     step_um: float

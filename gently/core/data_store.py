@@ -8,8 +8,8 @@ and never writes an image of its own.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
@@ -300,29 +300,22 @@ class DataStore:
         metadata, path = dict(metadata or {}), path.resolve()
         adopted = custody == "adopted"
         target = self.external / f"{uid}{_suffix(path)}" if adopted else path
-        known = self._check_claim(uid, target)
+        is_new = self._check_claim(uid, target) is None
         try:
-            with ExitStack() as stack:
-                source = path
-                if checksum is not None:
-                    content = vouched(path, checksum)
-                elif target == path or known is not None:
-                    examine(path, kind, metadata)
-                    content = measure(path)
-                else:
-                    source, content = stack.enter_context(copied(path, target))
-                    examine(source, kind, metadata)
-                with self._database.writing():
-                    known = self._check_claim(uid, target, content)
-                    origins = self._originate(metadata)
-                    self._graph.put(kind, uid, metadata, _created(metadata))
-                    self._graph.link(uid, [*origins, *parents])
-                    if source != path:
-                        publish(source, target, content)
-                    self._graph.keep_file(
-                        uid, target, content.bytes, _stronger(known, content), adopted=adopted
-                    )
-                    return self.record(uid)
+            with (
+                _looked_at(path, target, kind, metadata, checksum, is_new) as (source, content),
+                self._database.writing(),
+            ):
+                known = self._check_claim(uid, target, content)
+                origins = self._originate(metadata)
+                self._graph.put(kind, uid, metadata, _created(metadata))
+                self._graph.link(uid, [*origins, *parents])
+                if source != path:
+                    publish(source, target, content)
+                self._graph.keep_file(
+                    uid, target, content.bytes, _stronger(known, content), adopted=adopted
+                )
+                return self.record(uid)
         except OSError as error:
             raise RegistrationError(f"{uid} cannot be registered: {error}") from error
 
@@ -438,6 +431,30 @@ class DataStore:
                 )
             return record
         return None
+
+
+@contextmanager
+def _looked_at(
+    path: Path,
+    target: Path,
+    kind: str,
+    metadata: Mapping[str, JsonValue],
+    checksum: str | None,
+    is_new: bool,  # noqa: FBT001
+) -> Iterator[tuple[Path, Content]]:
+    """Give what is to be registered and its content: the file, or a copy of it to be published.
+
+    What is there already is not copied again; what its store vouches for is not read.
+    """
+    if checksum is not None:
+        yield path, vouched(path, checksum)
+    elif target == path or not is_new:
+        examine(path, kind, metadata)
+        yield path, measure(path)
+    else:
+        with copied(path, target) as (copy, content):
+            examine(copy, kind, metadata)
+            yield copy, content
 
 
 def _suffix(path: Path) -> str:

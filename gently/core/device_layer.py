@@ -202,10 +202,10 @@ class DeviceLayer:
         return self.queue.execute(item)
 
     def stop(self, reason: str) -> StopReport:
-        """Stop everything; see `gently.core.stop`. Blocks for up to 9 s."""
-        LOGGER.warning("stop: %s", reason)
+        """Stop everything; see `gently.core.stop`. Blocks for up to 7 s."""
         report = stop_everything(self.instrument, self.runner, self.queue, reason)
         self.metrics.stop_seconds.observe(report.seconds)
+        LOGGER.warning("stop: %s", reason)  # after it: a log that blocks must not keep it waiting
         self.events.publish("stop", **report.message())
         return report
 

@@ -16,6 +16,7 @@ __all__ = [
     "GentlyError",
     "ItemNotFoundError",
     "LifecycleError",
+    "PlanNotFoundError",
     "PlanRefusedError",
     "QuotaError",
     "WrongStateError",
@@ -45,6 +46,10 @@ class QuotaError(WrongStateError):
 
 class ItemNotFoundError(GentlyError):
     """There is no such item."""
+
+
+class PlanNotFoundError(GentlyError):
+    """There is no such plan."""
 
 
 class DeviceNotFoundError(GentlyError):

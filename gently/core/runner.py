@@ -102,6 +102,7 @@ class Runner:
         self._wanted: Order | None = None  # a pause until it has come, an ending until the end
         self._reason = ""
         self._is_paused = False
+        self._foreseen: list[str] = []
         # Set while the RunEngine has come back: nobody is to interrupt it then.
         self._is_back = threading.Event()
         self._interrupters: list[threading.Thread] = []
@@ -161,6 +162,17 @@ class Runner:
                 self._is_paused = False
             self._orders.notify_all()
 
+    def foresee(self, reason: str) -> None:
+        """Say that devices will be stopped: a plan that breaks from now on was aborted.
+
+        Waits for nothing. `unforesee` takes it back.
+        """
+        self._foreseen.append(reason)
+
+    def unforesee(self, reason: str) -> None:
+        """Take back a `foresee`."""
+        self._foreseen.remove(reason)
+
     def _refuse_what_makes_no_sense(self, order: Order) -> None:
         if self.item is None:
             raise WrongStateError(f"Nothing runs that could be told to {order}.")
@@ -214,6 +226,8 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - the top of a thread: a plan may raise anything
             if ending := self._ending():  # it broke the plan before the RunEngine could end it
                 return _ENDINGS[ending], self._result(item, _ENDINGS[ending], self._reason)
+            for reason in self._foreseen[:1]:  # a stop did, past the RunEngine
+                return Step.ABORT, self._result(item, Step.ABORT, reason)
             LOGGER.warning("%s failed: %s", item.name, error)
             return Step.FAIL, self._result(item, Step.FAIL, _cause(error), error)
         msg = problem if step is Step.COMPLETE else self._reason or _NOT_RESUMABLE

@@ -4,8 +4,10 @@
 package that imports an HTTP library.
 """
 
+from gently.wire.control import AsyncControl, Control, Taking
 from gently.wire.errors import (
     ClientError,
+    ControlLost,
     DeviceLayerFault,
     DeviceLayerUnreachable,
     NotCompleted,
@@ -26,6 +28,7 @@ from gently.wire.replies import (
     HistoryItem,
     Item,
     ItemState,
+    Lease,
     Progress,
     Queue,
     Reading,
@@ -41,9 +44,12 @@ from gently.wire.transport import DEFAULT_URL, AsyncTransport, Transport
 
 __all__ = [
     "DEFAULT_URL",
+    "AsyncControl",
     "AsyncEventStream",
     "AsyncTransport",
     "ClientError",
+    "Control",
+    "ControlLost",
     "Device",
     "DeviceLayerFault",
     "DeviceLayerUnreachable",
@@ -56,6 +62,7 @@ __all__ = [
     "HistoryItem",
     "Item",
     "ItemState",
+    "Lease",
     "NotCompleted",
     "Parameter",
     "Pause",
@@ -75,6 +82,7 @@ __all__ = [
     "StillRunning",
     "StopReport",
     "StoppedDevice",
+    "Taking",
     "Transport",
     "Volume",
     "WrongArguments",

@@ -114,3 +114,13 @@ class NotCompleted(ClientError):
 
 class QuietTooLong(ClientError):
     """Nothing of the kind that an event stream is for has happened in the time given."""
+
+
+class ControlLost(ClientError):
+    """The client had control of the microscope and has it no more; nothing was sent."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"control of the microscope is lost: {why}. Nothing was sent; `lease()` tells who has "
+            "it, `control()` takes it again"
+        )

@@ -22,7 +22,7 @@ LAST_RETRY_S: Final = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Following:
-    """Which events are followed, and how patiently; described by `client.events`."""
+    """What is followed, and how patiently; described by `client.events`."""
 
     after: int | None
     kinds: tuple[str, ...]
@@ -30,6 +30,14 @@ class Following:
     on_lost: Callable[[ClientError], None] | None
     timeout_s: float
     patience_s: float
+
+    def blocking(self, transport: Transport) -> "EventStream":
+        """Return them for a client that blocks."""
+        return EventStream(transport, self)
+
+    def awaited(self, transport: AsyncTransport) -> "AsyncEventStream":
+        """Return them for a client that is awaited."""
+        return AsyncEventStream(transport, self)
 
 
 class _Place:
@@ -66,6 +74,9 @@ class _Place:
     def event(self, message: Message) -> Event | None:
         """Return the event of a message, if it can be read."""
         self._retry_s = FIRST_RETRY_S
+        if not message.text:  # it begins by saying where it begins
+            self.last_seq = int(message.last_id)
+            return None
         try:
             data = json.loads(message.text)
             event = Event.model_validate({**data, "kind": message.kind, "data": data})

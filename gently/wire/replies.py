@@ -195,6 +195,25 @@ class StopReport(Reply):
         return [*found, self.msg] if self.msg else found
 
 
+class Lease(Reply):
+    """Who has control of the microscope; without a holder, whoever commands has it.
+
+    Attributes
+    ----------
+    number : int
+        Rises with each acquisition; a command says under which it comes.
+    since, expires : float or None
+        Seconds since 1970.
+    """
+
+    number: int
+    holder: str | None = None
+    kind: Literal["person", "agent"] | None = None
+    since: float | None = None
+    expires: float | None = None
+    note: str | None = None
+
+
 class ServerSettings(Reply):
     """Where the device layer writes, and which instrument it drives."""
 

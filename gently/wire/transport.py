@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import httpx
 import httpx_sse
@@ -23,6 +23,13 @@ QUIET_S: Final = 30.0
 T = TypeVar("T")
 
 
+class Holder(Protocol):
+    """Whoever keeps the control of the microscope for a transport."""
+
+    def headers(self) -> Mapping[str, str]:
+        """Return what a command carries; raises `ControlLost`."""
+
+
 class Transport:
     """Connections that block; may be used from several threads.
 
@@ -33,6 +40,11 @@ class Transport:
     timeout_s : float
         How long connecting, sending or waiting for an answer may take.
 
+    Attributes
+    ----------
+    holding : Holder or None
+        Under whose control commands are sent.
+
     Raises
     ------
     ValueError
@@ -41,6 +53,7 @@ class Transport:
 
     def __init__(self, url: str, timeout_s: float) -> None:
         self.url = _checked_url(url)
+        self.holding: Holder | None = None
         self._http = httpx.Client(**_options(self.url, timeout_s))
 
     def close(self) -> None:
@@ -67,7 +80,7 @@ class Transport:
             time.sleep(step.seconds)
             return None
         with _translated(self.url, changing=step.method != "GET"):
-            response = self._http.send(_built(self._http, step))
+            response = self._http.send(_built(self._http, step, self.holding))
         return _checked(response)
 
     @contextlib.contextmanager
@@ -92,6 +105,7 @@ class AsyncTransport:
 
     def __init__(self, url: str, timeout_s: float) -> None:
         self.url = _checked_url(url)
+        self.holding: Holder | None = None
         self._http = httpx.AsyncClient(**_options(self.url, timeout_s))
 
     async def close(self) -> None:
@@ -118,7 +132,7 @@ class AsyncTransport:
             await asyncio.sleep(step.seconds)
             return None
         with _translated(self.url, changing=step.method != "GET"):
-            response = await self._http.send(_built(self._http, step))
+            response = await self._http.send(_built(self._http, step, self.holding))
         return _checked(response)
 
     @contextlib.asynccontextmanager
@@ -165,8 +179,9 @@ class Listening:
 
 
 class Message(NamedTuple):
-    """One server-sent event."""
+    """One server-sent event; without text, only the number of the last one."""
 
+    last_id: str
     kind: str
     text: str
 
@@ -179,7 +194,7 @@ class Stream:
 
     def __iter__(self) -> Iterator[Message]:
         for message in self._source.iter_sse():
-            yield Message(message.event, message.data)
+            yield Message(message.id, message.event, message.data)
 
     def hang_up(self) -> None:
         """Wake the thread that reads the stream: it sees the end of it. From any thread."""
@@ -198,7 +213,7 @@ class AsyncStream:
     async def __aiter__(self) -> AsyncIterator[Message]:
         async with contextlib.aclosing(self._source.aiter_sse()) as messages:
             async for message in messages:
-                yield Message(message.event, message.data)
+                yield Message(message.id, message.event, message.data)
 
 
 class _Watched(httpx.SyncByteStream):
@@ -236,13 +251,16 @@ def _options(url: str, timeout_s: float) -> dict[str, Any]:
     return {"base_url": f"{url}/api/", "timeout": timeout_s, "trust_env": False}
 
 
-def _built(http: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
+def _built(
+    http: httpx.Client | httpx.AsyncClient, request: Request, holding: Holder | None
+) -> httpx.Request:
+    under = holding.headers() if holding is not None and request.commands else {}
     return http.build_request(
         request.method,
         request.path,
         params=dict(request.query),
         json=request.body,
-        headers=dict(request.headers),
+        headers={**under, **request.headers},
         timeout=http.timeout if request.timeout_s is None else request.timeout_s,
     )
 

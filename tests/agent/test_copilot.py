@@ -26,6 +26,7 @@ from tests.scripted_device_layer import ScriptedDeviceLayer, item_state
 
 PAGE = "http://127.0.0.1:8080/"
 CTRL_C = "\x03"
+ESC = "\x1b"
 
 
 class Terminal:
@@ -249,45 +250,74 @@ def test_a_lineage_tells_what_is_deleted_missing_or_of_several_origins(
     assert "MISSING" in shown
 
 
-class TestCtrlC:
-    """`interrupt` stands where a person presses it: while the plan is being followed."""
+class TestWhileAPlanIsFollowed:
+    @pytest.fixture(autouse=True)
+    def follows(self, accepts: ScriptedDeviceLayer) -> ScriptedDeviceLayer:
+        """A plan that runs until it is stopped."""
 
-    @pytest.fixture
-    def interrupted(self, accepts: ScriptedDeviceLayer) -> ScriptedDeviceLayer:
+        def state() -> dict[str, Any]:
+            is_stopped = "POST stop" in [key for key, _ in accepts.asked]
+            return item_state("stopped", result={}) if is_stopped else item_state("running")
+
+        accepts.answers["GET items/i1"] = state
+        accepts.answers["POST stop"] = {"success": True, "devices": {}}
+        return accepts
+
+    def test_esc_twice_stops_the_microscope_and_the_end_is_shown(self, terminal: Terminal) -> None:
+        shown = terminal.type(f"acquire_volume\r{ESC}{ESC}help stop")
+        assert "everything stopped" in shown
+        assert "acquire_volume was stopped" in shown
+        assert "turn the light off" in shown, "what was typed meanwhile is not lost"
+
+    def test_esc_once_stops_nothing(self, follows: ScriptedDeviceLayer, terminal: Terminal) -> None:
+        shown = terminal.type(f"acquire_volume\r{ESC}{CTRL_C}l")
+        assert "POST stop" not in [key for key, _ in follows.asked]
+        assert "goes on as item i1" in shown
+
+    def test_ctrl_c_then_s_stops_the_microscope_and_waits_for_the_end(
+        self, terminal: Terminal
+    ) -> None:
+        shown = terminal.type(f"acquire_volume\r{CTRL_C}s")
+        assert "everything stopped" in shown
+        assert "acquire_volume was stopped" in shown
+
+    @pytest.mark.parametrize("answer", ["l", "", "what?", CTRL_C])
+    def test_ctrl_c_then_anything_else_leaves_it_running(
+        self, follows: ScriptedDeviceLayer, terminal: Terminal, answer: str
+    ) -> None:
+        shown = terminal.type(f"acquire_volume\r{CTRL_C}{answer}")
+        assert "POST stop" not in [key for key, _ in follows.asked]
+        assert "goes on as item i1" in shown
+
+    def test_a_signal_is_as_good_as_ctrl_c(
+        self, follows: ScriptedDeviceLayer, terminal: Terminal
+    ) -> None:
         def interrupt() -> dict[str, Any]:
             _thread.interrupt_main()
             return item_state("running")
 
-        accepts.answers["GET items/i1"] = [interrupt, item_state("stopped", result={})]
-        accepts.answers["POST stop"] = {"success": True, "devices": {}}
-        return accepts
+        follows.answers["GET items/i1"] = [interrupt, item_state("running")]
+        assert "goes on as item i1" in terminal.type("acquire_volume\rl")
 
-    def test_then_s_stops_the_microscope_and_waits_for_the_end(
-        self, interrupted: ScriptedDeviceLayer, terminal: Terminal
-    ) -> None:
-        shown = terminal.type("acquire_volume", "s")
-        assert "POST stop" in [key for key, _ in interrupted.asked]
-        assert "everything stopped" in shown
-        assert "acquire_volume was stopped" in shown
 
-    @pytest.mark.parametrize("answer", ["l", "", "what?"])
-    def test_then_anything_else_leaves_it_running(
-        self, interrupted: ScriptedDeviceLayer, terminal: Terminal, answer: str
-    ) -> None:
-        shown = terminal.type("acquire_volume", answer)
-        assert "POST stop" not in [key for key, _ in interrupted.asked]
-        assert "goes on as item i1" in shown
-
-    def test_twice_leaves_it_running(
-        self, interrupted: ScriptedDeviceLayer, terminal: Terminal
-    ) -> None:
-        shown = terminal.type("acquire_volume", f"{CTRL_C}")
-        assert "POST stop" not in [key for key, _ in interrupted.asked]
-        assert "goes on as item i1" in shown
-
-    def test_at_the_prompt_stops_nothing(
+class TestAtThePrompt:
+    def test_esc_twice_stops_the_microscope_and_the_line_stays(
         self, server: ScriptedDeviceLayer, terminal: Terminal
     ) -> None:
+        server.answers["POST stop"] = {"success": True, "devices": {}}
+        shown = terminal.type(f"help{ESC}{ESC} stop")
+        assert "POST stop" in [key for key, _ in server.asked]
+        assert "everything stopped" in shown
+        assert "turn the light off" in shown
+
+    def test_esc_twice_says_when_nobody_is_there_to_stop(
+        self, keys: PipeInput, journal: Journal, images: ImageManager
+    ) -> None:
+        with DeviceLayerClient("http://127.0.0.1:9") as nobody:
+            shown = Terminal(keys, nobody, journal, images).type(f"{ESC}{ESC}")
+        assert "python start_device_layer.py" in shown
+
+    def test_ctrl_c_stops_nothing(self, server: ScriptedDeviceLayer, terminal: Terminal) -> None:
         shown = terminal.type(f"half a line{CTRL_C}")
         assert "Nothing is stopped by this" in shown
         assert not [key for key, _ in server.asked if key.startswith("POST")]

@@ -6,7 +6,7 @@ from pydantic import TypeAdapter
 from starlette.routing import compile_path
 
 from gently.api import ROUTES
-from gently.api.models import ErrorAnswer, Refusal
+from gently.api.models import Error, Refusal
 from gently.api.routes import ApiRoute
 
 
@@ -20,7 +20,7 @@ class _Response(Protocol):
 def keep_to_the_contract(path: str, method: str, response: _Response) -> None:
     """Fail if an answer is not what the table says of its route."""
     if response.status_code >= 400:
-        ErrorAnswer.model_validate_json(response.read(), strict=True)
+        Error.model_validate_json(response.read(), strict=True)
         return
     route = _route(method, path)
     if route.answer is not None:

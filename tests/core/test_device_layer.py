@@ -1,5 +1,7 @@
 """The device layer: it introduces the parts to each other, and puts all of them away."""
 
+import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import pytest
 import tifffile
 
+from devices import Shutter
 from gently.core.device_layer import DeviceLayer
 from gently.core.errors import DeviceNotFoundError, PlanRefusedError
 from gently.core.queue import Item
@@ -15,6 +18,7 @@ from gently.settings import DeviceLayerSettings
 from storage import StoreLockedError, new_uid
 from tests.core.lab import result, until
 from tests.demo import begin, demo_layer, ended, put_back
+from tests.devices.faults import Hold
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +218,32 @@ def test_what_cannot_be_built_leaves_nothing_behind(
 
     with demo_layer(tmp_path) as layer:
         assert layer.stop("to see").success
+
+
+class _StuckLog(logging.Handler):
+    """A terminal that takes nothing more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hold = Hold()
+
+    def emit(self, _: logging.LogRecord) -> None:
+        self.hold()
+
+
+def test_a_log_that_takes_nothing_more_keeps_no_light_on(layer: DeviceLayer) -> None:
+    shutter = layer.instrument.devices["shutter"]
+    assert isinstance(shutter, Shutter)
+    shutter.set("open").wait(5)
+    stuck = _StuckLog()
+    logging.getLogger("gently").addHandler(stuck)
+    stopping = threading.Thread(target=layer.stop, args=("the terminal hangs",))
+    try:
+        stopping.start()
+        stuck.hold.wait_until_entered()
+
+        assert shutter.readback()["shutter"]["value"] == "closed"
+    finally:
+        logging.getLogger("gently").removeHandler(stuck)
+        stuck.hold.let_go()
+        stopping.join()

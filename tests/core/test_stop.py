@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import bluesky.plan_stubs as bps
 import pytest
@@ -22,6 +23,8 @@ from devices.frames import FrameSink
 from gently.core import stop as stop_module
 from gently.core.stop import StopReport, stop_everything
 from tests.core.lab import BlockingRead, Lab, long, quick, result, until
+from tests.devices import faults
+from tests.devices.faults import Hold
 
 FAR = 5_000.0
 
@@ -265,3 +268,112 @@ def test_until_the_plan_has_ended_nothing_moves_and_then_everything_may(
     assert lab.ended(item).state == "aborted"
     until(lambda: not [t for t in threading.enumerate() if t.name == "release"])
     stage.set((1.0, 1.0)).wait(10)
+
+
+# ---------------------------------------------------------------------- what hangs
+
+
+def moving_and_lit(stage: XYStage, shutter: Shutter) -> None:
+    """Leave the stage on its way and the light on, as a plan would that hangs now."""
+    shutter.set("open").wait(5)
+    stage.set((FAR, 0.0))
+    until(lambda: stage.readback()["xy_stage_x"]["value"] > 1)
+
+
+def stands_still(stage: XYStage, report: StopReport) -> bool:
+    x_um = report.devices["xy_stage"].readings["xy_stage_x"]["value"]
+    return bool(1 < x_um < FAR - 1 and stage.readback()["xy_stage_x"]["value"] == x_um)
+
+
+def test_a_plan_that_blocks_the_run_engine_keeps_no_device_from_stopping(
+    instrument: Instrument,
+    lab: Lab,
+    stage: XYStage,
+    shutter: Shutter,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dead = BlockingRead()
+
+    def hangs() -> MsgGenerator[None]:
+        yield from bps.read(dead)
+
+    monkeypatch.setattr(stop_module, "_PLAN_S", 0.1)
+    lab.begin(hangs)
+    assert dead.is_held.wait(30)
+    moving_and_lit(stage, shutter)
+
+    report = stop(instrument, lab)
+
+    assert not report.plan_ended
+    assert stands_still(stage, report)
+    assert report.devices["shutter"].readings["shutter"]["value"] == "closed"
+    dead.let_go.set()
+    until(lambda: not [t for t in threading.enumerate() if t.name == "release"])
+
+
+def test_a_queue_that_waits_for_its_disk_keeps_no_device_from_stopping(
+    instrument: Instrument,
+    lab: Lab,
+    stage: XYStage,
+    shutter: Shutter,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hold = Hold()
+    monkeypatch.setattr(lab.queue._store, "save", hold)
+    monkeypatch.setattr(stop_module, "_PLAN_S", 0.1)
+    moving_and_lit(stage, shutter)
+    adding = threading.Thread(target=lab.queue.add, args=(lab.item(quick), len))
+    adding.start()
+    hold.wait_until_entered()
+
+    report = stop(instrument, lab)
+
+    assert stands_still(stage, report)
+    assert all(device.stopped for device in report.devices.values())
+    hold.let_go()
+    adding.join()
+    until(lambda: not [t for t in threading.enumerate() if t.name == "release"])
+
+
+def test_a_core_that_is_stuck_in_a_call_keeps_no_device_from_being_stopped_and_read_back(
+    instrument: Instrument, lab: Lab, stage: XYStage, shutter: Shutter
+) -> None:
+    moving_and_lit(stage, shutter)
+    hold = Hold()
+    stuck = threading.Thread(target=instrument.core.ask, args=("Camera", hold))
+    stuck.start()
+    hold.wait_until_entered()
+
+    report = stop(instrument, lab)
+    hold.let_go()
+    stuck.join()
+
+    assert report.success, report.message()["msg"]
+    assert stands_still(stage, report)
+
+
+def test_of_several_devices_only_the_one_whose_call_hangs_is_named(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stop_module, "_DEVICE_S", 0.3)
+    faulty = Instrument(faults.written_to(tmp_path), open_sink=no_sink)
+    hold = Hold()
+    try:
+        shutter, focus = faulty.devices["shutter"], faulty.devices["focus"]
+        assert isinstance(shutter, Shutter)
+        assert isinstance(focus, FocusDrive)
+        shutter.set("open").wait(5)
+        faults.drive(faulty.core).on_command = hold
+        motion = focus.set(10.0)  # the core's thread is now inside the drive's adapter
+        hold.wait_until_entered()
+
+        report = stop(faulty, lab)
+
+        hung = {name for name, device in report.devices.items() if not device.stopped}
+        assert hung == {"focus"}
+        assert report.devices["shutter"].readings["shutter"]["value"] == "closed"
+    finally:
+        hold.let_go()
+        with pytest.raises(StoppedError):
+            motion.wait(10)
+        faulty.close()

@@ -2,7 +2,9 @@
 
 import ast
 import inspect
+import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -30,6 +32,7 @@ from gently.visualization.server import create_app
 from plans import ALL_PLANS
 from storage import FrameInfo, VolumeRecord, VolumeSpec, VolumeStore, cli, new_uid
 from tests import REPOSITORY
+from tests.docs import openapi
 from tests.docs.markdown import DOCS, code, rows, section
 from tests.docs.reader import device_layer
 
@@ -80,6 +83,12 @@ def test_every_route_of_the_dialect_is_documented() -> None:
 def test_every_route_of_our_own_is_documented() -> None:
     documented = routes_named_under("### Routes of our own")
     assert documented == routes_of_the_device_layer(dialect=False)
+
+
+def test_the_openapi_document_in_the_reference_is_that_of_the_twin(http: httpx.Client) -> None:
+    renew = f"renew it: {sys.executable} -m tests.docs.openapi"
+    found = json.loads(openapi.FILE.read_text(encoding="utf-8"))
+    assert found == http.get("/api/openapi.json").json(), renew
 
 
 def test_every_socket_is_documented() -> None:

@@ -27,7 +27,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from tests.e2e.conftest import Script, free_port, start
 from tests.e2e.crash import small_demo
@@ -39,7 +39,7 @@ _ENDS = ("completed", "failed", "aborted", "stopped", "halted", "interrupted")
 _ONCE = frozenset({"completed", "stopped"})
 """How an item ends that is not to be done again."""
 
-Act = Callable[[httpx.Client, random.Random], None]
+Act = Callable[[httpx2.Client, random.Random], None]
 
 
 class BrokenPromiseError(AssertionError):
@@ -154,7 +154,7 @@ class Tormentor:
 
     # ------------------------------------------------------------------ three clients
 
-    def _add(self, http: httpx.Client, chance: random.Random) -> None:
+    def _add(self, http: httpx2.Client, chance: random.Random) -> None:
         if _get(http, "status")["items_in_queue"] > _FULL:
             time.sleep(0.02)
             return
@@ -169,7 +169,7 @@ class Tormentor:
             uids = [item["item_uid"] for item in answer.get("items", [answer.get("item")])]
             self._ledger.acknowledged.update(zip(uids, numbers, strict=True))
 
-    def _rearrange(self, http: httpx.Client, chance: random.Random) -> None:
+    def _rearrange(self, http: httpx2.Client, chance: random.Random) -> None:
         waiting = _get(http, "queue/get")["items"]
         if len(waiting) < 3:
             time.sleep(0.005)
@@ -192,7 +192,7 @@ class Tormentor:
         elif what == "remove" and _post(http, "queue/item/remove", uid=uid)["success"]:
             self._ledger.removed.add(uid)
 
-    def _drive(self, http: httpx.Client, chance: random.Random) -> None:
+    def _drive(self, http: httpx2.Client, chance: random.Random) -> None:
         what = chance.choice(("start", "start", "start", "execute", "pause", "stop", "autostart"))
         if what == "execute":
             number = next(self._numbers)
@@ -228,7 +228,7 @@ class Tormentor:
             self._check_front(uids)
         self.tally.waiting = len(uids)
 
-    def _new_history(self, http: httpx.Client) -> list[dict[str, Any]]:
+    def _new_history(self, http: httpx2.Client) -> list[dict[str, Any]]:
         """Return what has ended since the last look, oldest first; the rest has to be the same."""
         found: list[dict[str, Any]] = []
         last = self._history[-1] if self._history else None
@@ -246,7 +246,7 @@ class Tormentor:
         self.tally.states.update(map(_state, found))
         return found
 
-    def _check_interrupted(self, http: httpx.Client, ended: list[dict[str, Any]]) -> None:
+    def _check_interrupted(self, http: httpx2.Client, ended: list[dict[str, Any]]) -> None:
         interrupted = [item for item in ended if _state(item) == "interrupted"]
         _expect(len(interrupted) <= 1, f"{len(interrupted)} items ran at once")
         self.tally.under_an_item += len(interrupted)
@@ -256,7 +256,7 @@ class Tormentor:
             named = set(item["result"]["leftovers"]["volume_uids"])
             _expect(named == mine, f"{item} has published {mine}")
 
-    def _check_each(self, http: httpx.Client, waiting: set[str], ended: dict[str, str]) -> None:
+    def _check_each(self, http: httpx2.Client, waiting: set[str], ended: dict[str, str]) -> None:
         """Follow up what was acknowledged in the last life, and what has waited since before."""
         ledger = self._ledger
         for uid, number in list(ledger.acknowledged.items()):
@@ -328,12 +328,12 @@ def _until_killed(layer: Script, act: Act, chance: random.Random) -> None:
         try:
             while True:
                 act(http, chance)
-        except httpx.TransportError:
+        except httpx2.TransportError:
             return
 
 
-def _session(layer: Script) -> httpx.Client:
-    return httpx.Client(base_url=f"{layer.url}/api/", timeout=_PATIENCE_S)
+def _session(layer: Script) -> httpx2.Client:
+    return httpx2.Client(base_url=f"{layer.url}/api/", timeout=_PATIENCE_S)
 
 
 def _item(number: int, chance: random.Random) -> dict[str, Any]:
@@ -347,21 +347,21 @@ def _item(number: int, chance: random.Random) -> dict[str, Any]:
     return {"name": name, "kwargs": kwargs, "meta": {"number": number}}
 
 
-def _post(http: httpx.Client, path: str, **body: Any) -> dict[str, Any]:
+def _post(http: httpx2.Client, path: str, **body: Any) -> dict[str, Any]:
     return _answer(http.post(path, json=body))
 
 
-def _get(http: httpx.Client, path: str) -> dict[str, Any]:
+def _get(http: httpx2.Client, path: str) -> dict[str, Any]:
     return _answer(http.get(path))
 
 
-def _answer(response: httpx.Response) -> dict[str, Any]:
+def _answer(response: httpx2.Response) -> dict[str, Any]:
     _expect(response.status_code == 200, f"{response.url}: {response.text}")
     found: dict[str, Any] = response.json()
     return found
 
 
-def _history(http: httpx.Client) -> Iterator[dict[str, Any]]:
+def _history(http: httpx2.Client) -> Iterator[dict[str, Any]]:
     """Yield all that has ever ended, the newest first."""
     before: dict[str, Any] = {}
     while True:
@@ -372,7 +372,7 @@ def _history(http: httpx.Client) -> Iterator[dict[str, Any]]:
         before = {"before": page["next"]}
 
 
-def _find(http: httpx.Client, uid: str) -> str:
+def _find(http: httpx2.Client, uid: str) -> str:
     answer = http.get(f"items/{uid}")
     _expect(answer.status_code == 200, f"{uid} is lost: {answer.text}")
     return str(answer.json()["state"])
@@ -382,7 +382,7 @@ def _state(item: dict[str, Any]) -> str:
     return str(item["result"]["exit_status"])
 
 
-def _wait_until_idle(http: httpx.Client) -> None:
+def _wait_until_idle(http: httpx2.Client) -> None:
     """Wait for a queue that goes on by itself; one that waits is idle at once."""
     deadline = time.monotonic() + _PATIENCE_S
     while _get(http, "status")["manager_state"] != "idle":

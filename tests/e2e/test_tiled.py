@@ -18,6 +18,7 @@ import tifffile
 from bluesky.callbacks.tiled_writer import TiledWriter
 from bluesky.utils import MsgGenerator
 from tiled.client import from_uri
+from tiled.mimetypes import ZARR_MIMETYPE
 from tiled.queries import Key
 
 from devices import LightSheet, VolumeRequest
@@ -177,3 +178,15 @@ def test_a_time_lapse_of_one_run_has_a_stream_a_volume(
     assert list(run) == ["t0000", "t0001", "t0002"]
     for stream, path in zip(run, paths, strict=True):
         np.testing.assert_array_equal(run[f"{stream}/light_sheet"].read()[0], tifffile.imread(path))
+
+
+def test_a_volume_in_ome_zarr_is_what_the_writer_does_not_take_as_we_say(
+    layer: DeviceLayer, tiled: Any
+) -> None:
+    run_uid, _ = acquire(layer, num_slices=2, file_format="ome-zarr")
+    (resource,) = (
+        document for name, document in layer.documents.replay(run_uid) if name == "stream_resource"
+    )
+    assert resource["mimetype"] == ZARR_MIMETYPE
+    with pytest.raises(ValueError, match="zarr"):
+        layer.documents.replay_to(TiledWriter(tiled), run_uid)

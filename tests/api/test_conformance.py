@@ -1,0 +1,58 @@
+"""Whatever is asked, the answer is one that the OpenAPI document knows, and never a 5xx."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gently.core.device_layer import DeviceLayer
+from tests.demo import demo_layer
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+)
+ENDLESS = "/api/events"
+"""It answers for as long as one listens; its form is looked at in other tests."""
+
+
+@pytest.fixture
+def layer(tmp_path: Path) -> Iterator[DeviceLayer]:
+    """Give a device layer of its own: it is left locked with a key that nobody knows."""
+    with demo_layer(tmp_path / "data") as layer:
+        yield layer
+
+
+@pytest.mark.parametrize("phase", ["coverage", "fuzzing"])
+def test_schemathesis_finds_nothing(served: httpx.Client, tmp_path: Path, phase: str) -> None:
+    """Coverage goes through the edges of each schema, fuzzing draws from it."""
+    options = {
+        "--phases": phase,
+        "--checks": ",".join(CHECKS),
+        "--exclude-path": ENDLESS,
+        "--max-examples": "4",
+    }
+    found = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "run"),
+            f"{served.base_url}/api/openapi.json",
+            *(word for option in options.items() for word in option),
+            *("--generation-deterministic", "--continue-on-failure", "--no-color", "--no-shrink"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+    paths = served.get("/api/openapi.json").json()["paths"]
+    assert re.search(rf"Tested: +{sum(map(len, paths.values())) - 1}$", found.stdout, re.MULTILINE)
