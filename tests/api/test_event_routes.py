@@ -184,6 +184,7 @@ def test_one_who_never_reads_is_cut_off_while_others_hear_every_event(
         numbers = published(log, 200, size=100_000)  # 20 MB: more than any buffer on the way
 
         lines = (line for line in other.iter_lines() if line.startswith("id: "))
+        assert next(lines) == "id: 0"  # the greeting's
         assert [int(next(lines)[4:]) for _ in numbers] == numbers
         until(lambda: dropped(layer) == before + 1)
         # Cut off, and not kept until it has read.
