@@ -35,6 +35,14 @@ def test_metrics_are_what_prometheus_reads(client: TestClient) -> None:
     assert 'gently_requests_refused_total{status="400"}' in response.text
 
 
+def test_every_setting_is_shown_with_its_source(client: TestClient, layer: DeviceLayer) -> None:
+    settings = get(client, "settings")["settings"]
+
+    assert settings.keys() == type(layer.settings).model_fields.keys()
+    assert settings["config"] == {"value": "demo", "source": "command line"}
+    assert settings["port"] == {"value": 60610, "source": "default"}
+
+
 def test_the_log_of_an_item_is_served(client: TestClient) -> None:
     uid = execute(client, "snap", exposure_ms=1)
     ended(client, uid)
