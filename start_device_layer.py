@@ -69,14 +69,21 @@ def _stop(given: Mapping[str, Any]) -> int:
 
 
 def _serve(settings: DeviceLayerSettings) -> None:
-    from gently.api import ApiServer, bind, create_app  # noqa: PLC0415
+    from gently.api import (  # noqa: PLC0415
+        ApiServer,
+        bind,
+        create_app,
+        make_room_for_connections,
+    )
     from gently.core.device_layer import DeviceLayer  # noqa: PLC0415
 
     # The port first: a second device layer must be refused before it touches the hardware.
     with bind(settings.host, settings.port) as listener, DeviceLayer(settings) as layer:
         app = create_app(layer, ready=lambda: print(_banner(layer), flush=True))  # noqa: T201
         try:
-            ApiServer(app, layer.events, layer.console.lines).run(sockets=[listener])
+            streams = (layer.events, layer.console.lines)
+            server = ApiServer(app, *streams, connections=make_room_for_connections())
+            server.run(sockets=[listener])
         finally:
             _on_end_signals(signal.SIG_IGN)  # the microscope is put away, whatever comes
 

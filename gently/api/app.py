@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypedDict
 
+import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from gently.api.auditing import Audited
 from gently.api.catalogue_routes import CATALOGUE_ROUTES
@@ -22,7 +23,13 @@ from gently.api.guard import LoopbackOnly
 from gently.api.history_routes import HISTORY_ROUTES
 from gently.api.instrument_routes import INSTRUMENT_ROUTES
 from gently.api.lock_routes import LOCK_ROUTES
-from gently.api.messages import BodyError, BodyTooLargeError, Json, RequestRefusedError
+from gently.api.messages import (
+    BodyError,
+    BodyTooLargeError,
+    BodyTooSlowError,
+    Json,
+    RequestRefusedError,
+)
 from gently.api.openapi import openapi_document
 from gently.api.operation_routes import OPERATION_ROUTES
 from gently.api.plan_routes import PLAN_ROUTES
@@ -71,6 +78,7 @@ ROUTES = tuple(route for group in GROUPS.values() for route in group)
 # The nearest class of an error decides; what is not listed is our own fault.
 _STATUS: dict[type[Exception], int] = {
     BodyError: 400,
+    BodyTooSlowError: 408,
     BodyTooLargeError: 413,
     RequestRefusedError: 422,
     DeviceNotFoundError: 404,
@@ -107,7 +115,8 @@ def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[_State]:
         watch = asyncio.create_task(layer.oversight.loop_lag.watch())
-        ready()
+        # In a thread, for which anyio loads what it needs: the first stop must not wait for that.
+        await anyio.to_thread.run_sync(ready)
         yield {"layer": layer, "documentation": documentation, "hang_up": lambda _: None}
         watch.cancel()
 
@@ -116,6 +125,7 @@ def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) 
         exception_handlers={
             HTTPException: _http_error,
             Exception: _unexpected,
+            ClientDisconnect: _gone,
             **dict.fromkeys(_STATUS, _known_error),
         },
         middleware=[Middleware(Audited), Middleware(LoopbackOnly)],
@@ -135,6 +145,10 @@ async def _http_error(request: Request, error: Exception) -> Json:
     assert isinstance(error, HTTPException)  # noqa: S101 - starlette's signature is wider
     detail = f"{request.method} {request.url.path}: {error.detail}"
     return Json({"detail": detail}, error.status_code, headers=error.headers)
+
+
+async def _gone(_: Request, __: Exception) -> Json:
+    return Json({"detail": "The client has left before it had said what it wants."}, 400)
 
 
 async def _unexpected(request: Request, error: Exception) -> Json:

@@ -40,6 +40,7 @@ _MEANINGS = {
     401: "There is no key, or it is not valid (any more).",
     403: "The key is not good for this; or the request comes from, or names, another host.",
     404: "There is no such thing.",
+    408: "The body has not come to its end in time.",
     409: "Not now: the state does not allow it, or somebody else has control.",
     413: "The body is too large.",
     422: "A parameter has not the form that it has to have; `errors` names each.",

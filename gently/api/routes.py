@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from gently.api.auditing import Note
-from gently.api.messages import Json, parse, read_parameters
+from gently.api.messages import PATIENCE_S, Json, parse, read_parameters
 from gently.api.models import LockKey, Nothing
 from gently.core.access import Principal, Scope
 from gently.core.device_layer import DeviceLayer
@@ -30,6 +30,8 @@ B = TypeVar("B", bound=BaseModel)
 Given = dict[str, Any]
 """What came with a request, before it is validated; or an answer, before it is encoded."""
 
+_FORGIVING_S = 1.0
+"""How long what cannot be refused waits for its body."""
 _LOCAL = Principal("operator", "local", "person", Scope.ADMIN)
 
 
@@ -116,7 +118,7 @@ class ApiRoute:
         """The statuses that it may be answered with, besides 200."""
         found = {401, 403, *self.errors}
         if not self.forgives:
-            found |= {400, 413}
+            found |= {400, 408, 413}
         if self.body.model_fields and not (self.dialect or self.forgives):
             found.add(422)
         return sorted(found)
@@ -211,8 +213,9 @@ async def _in_control(
 async def _given(route: ApiRoute, request: Request) -> Given:
     """Return what came in the path, the body and the query; the former win."""
     try:
-        given = await read_parameters(request)
-    except GentlyError:
+        patience_s = _FORGIVING_S if route.forgives else PATIENCE_S
+        given = await read_parameters(request, patience_s)
+    except (GentlyError, ClientDisconnect):
         if not route.forgives:
             raise
         given = {}

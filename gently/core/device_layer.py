@@ -49,7 +49,7 @@ from gently.core.preflight import preflight
 from gently.core.queue import PlanQueue
 from gently.core.queue_store import QueueStore
 from gently.core.runner import Runner
-from gently.core.stop import StopReport, stop_everything
+from gently.core.stop import StopReport, stop_everything, stop_for_good
 from gently.core.tasks import TaskList
 from gently.core.transitions import Place
 from gently.settings import DeviceLayerSettings
@@ -338,8 +338,7 @@ class DeviceLayer:
         )
 
     def _end_the_plan(self) -> None:
-        self.instrument.core.latch()
-        if not self.runner.close(_PLAN_END_S):
+        if not stop_for_good(self.instrument, self.runner, _PLAN_END_S):
             LOGGER.error("the plan did not end; its volume is not published")
 
 
