@@ -38,6 +38,8 @@ class ScriptedDeviceLayer:
         stays open until the server stops.
     keys : list
         The `Idempotency-Key` of each request with a body, in order.
+    authorizations : list
+        The `Authorization` of each request, in order.
     leases : list
         `(METHOD path, Gently-Lease)` of each request that came under a lease, in order.
     first_seq : int
@@ -50,6 +52,7 @@ class ScriptedDeviceLayer:
         self.answers: dict[str, Any] = {}
         self.asked: list[tuple[str, Any]] = []
         self.keys: list[str | None] = []
+        self.authorizations: list[str | None] = []
         self.leases: list[tuple[str, str]] = []
         self.streams: list[list[dict[str, Any]]] = [[]]
         self.first_seq = 0
@@ -87,6 +90,7 @@ class ScriptedDeviceLayer:
         body = await request.body()
         key = f"{request.method} {request.path_params['path']}"
         self.asked.append((key, json.loads(body) if body else None))
+        self.authorizations.append(request.headers.get("authorization"))
         if (number := request.headers.get("gently-lease")) is not None:
             self.leases.append((key, number))
         if body:
