@@ -17,7 +17,9 @@ def disc(radius: float, row: float = 60, column: float = 70) -> NDArray[np.uint1
 
 
 def noisy(contrast: float, noise: float, seed: int = 0) -> NDArray[np.float64]:
-    return 500 + contrast * (disc(30) > 0) + np.random.default_rng(seed).normal(0, noise, ROWS.shape)
+    return (
+        500 + contrast * (disc(30) > 0) + np.random.default_rng(seed).normal(0, noise, ROWS.shape)
+    )
 
 
 def test_an_object_that_is_brighter_everywhere_scores_1() -> None:
