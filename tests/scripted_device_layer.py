@@ -49,15 +49,7 @@ class ScriptedDeviceLayer:
     """
 
     def __init__(self, port: int = 0) -> None:
-        self.answers: dict[str, Any] = {}
-        self.asked: list[tuple[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.authorizations: list[str | None] = []
-        self.leases: list[tuple[str, str]] = []
-        self.streams: list[list[dict[str, Any]]] = [[]]
-        self.first_seq = 0
-        self.last_event_ids: list[str | None] = []
-        self.kinds: list[str] = []
+        self.forget()
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -81,6 +73,18 @@ class ScriptedDeviceLayer:
         self._server.should_exit = True
         self._thread.join()
         self._listener.close()
+
+    def forget(self) -> None:
+        """Be as new: what was scripted and what was asked is gone."""
+        self.answers: dict[str, Any] = {}
+        self.asked: list[tuple[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.authorizations: list[str | None] = []
+        self.leases: list[tuple[str, str]] = []
+        self.streams: list[list[dict[str, Any]]] = [[]]
+        self.first_seq = 0
+        self.last_event_ids: list[str | None] = []
+        self.kinds: list[str] = []
 
     def publish(self, event: dict[str, Any]) -> None:
         """Send an event over the connection that stays open."""

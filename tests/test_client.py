@@ -39,10 +39,16 @@ from tests.clients import Clients, clients
 from tests.scripted_device_layer import CUT, ScriptedDeviceLayer, item_state, scripted_device_layer
 
 
-@pytest.fixture
-def server() -> Iterator[ScriptedDeviceLayer]:
+@pytest.fixture(scope="module")
+def listening() -> Iterator[ScriptedDeviceLayer]:
     with scripted_device_layer() as server:
         yield server
+
+
+@pytest.fixture
+def server(listening: ScriptedDeviceLayer) -> ScriptedDeviceLayer:
+    listening.forget()
+    return listening
 
 
 @pytest.fixture(params=["sync", "async"])
