@@ -35,6 +35,7 @@ from gently.api.messages import (
 from gently.api.openapi import openapi_document
 from gently.api.operation_routes import OPERATION_ROUTES
 from gently.api.plan_routes import PLAN_ROUTES
+from gently.api.preflight_routes import PREFLIGHT_ROUTES
 from gently.api.proposal_routes import PROPOSAL_ROUTES
 from gently.api.queue_routes import QUEUE_ROUTES
 from gently.api.routes import ApiRoute, starlette_route
@@ -70,7 +71,7 @@ LOGGER = logging.getLogger(__name__)
 
 GROUPS: Mapping[str, tuple[ApiRoute, ...]] = {
     "Status and environment": ENVIRONMENT_ROUTES,
-    "Plans and devices": (*CATALOGUE_ROUTES, *INSTRUMENT_ROUTES),
+    "Plans and devices": (*CATALOGUE_ROUTES, *PREFLIGHT_ROUTES, *INSTRUMENT_ROUTES),
     "Run a plan": PLAN_ROUTES,
     "Queue": QUEUE_ROUTES,
     "History": HISTORY_ROUTES,
