@@ -1,6 +1,7 @@
 """A person and an agent at one microscope: who moves it, and what the agent has to ask for."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from gently.wire import (
     ControlLost,
     DeviceLayerUnreachable,
     KeyRefused,
+    PlanCall,
     Proposal,
     Refused,
     ScopeTooSmall,
@@ -146,3 +148,24 @@ def test_control_outlasts_a_restart_and_its_number_rises(
             client.run(plans.sleep(duration_s=0.1))
         with client.control() as control:
             assert control.lease.number > first
+
+
+def test_what_a_plan_would_do_is_told_before_anything_moves(
+    layer: Script, person: DeviceLayerClient
+) -> None:
+    report = person.preflight(person.plans().acquire_volume(num_slices=5, exposure_ms=1))
+    assert report.ok, report
+    assert report.is_whole
+    assert (report.volumes, report.frames) == (1, 5)
+    assert 0 < report.bytes_needed < report.bytes_free
+    assert report.seconds > 0
+    assert report.light_ms > 0
+
+    far = person.preflight(PlanCall("move_stage", {"x_um": 1e9, "y_um": 0.0}))
+    assert not far.ok
+    assert [refusal.field for refusal in far.refusals] == ["x_um"]
+
+    told = run_copilot(layer.url, "preflight acquire_volume num_slices=5")
+    assert told.returncode == 0
+    assert json.loads(told.stdout)["volumes"] == 1
+    assert person.volumes() == []
