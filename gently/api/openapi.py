@@ -200,7 +200,7 @@ def _common(route: ApiRoute, path: str, models: _Models) -> Schema:
 
 
 def _operation_id(method: str, path: str) -> str:
-    return "_".join([method.lower(), *re.findall(r"\w+", path.removeprefix("/api/"))])
+    return "_".join([method.lower(), *re.findall(r"\w+", path.removeprefix("/api"))])
 
 
 def _path_parameters(route: ApiRoute, properties: Mapping[str, Schema]) -> Iterator[Schema]:
@@ -210,8 +210,7 @@ def _path_parameters(route: ApiRoute, properties: Mapping[str, Schema]) -> Itera
 
 def _header_parameters(route: ApiRoute) -> Iterator[Schema]:
     for name in (*route.headers, *([HEADER] if route.commands else [])):
-        kind = {"type": "integer", "minimum": 0} if name == HEADER else {"type": "string"}
-        schema = {**kind, "description": _HEADERS[name]}
+        schema = {"type": "string", "description": _HEADERS[name]}
         yield _parameter(name, "header", schema, is_required=False)
 
 
