@@ -132,7 +132,7 @@ class ApiRoute:
             found |= {400, 408, 413}
         if self.body.model_fields and not (self.dialect or self.forgives):
             found.add(422)
-        if self.commands:  # somebody else may have control, or the lease's number be none
+        if self.commands or HEADER in self.headers:  # the lease may be another's, or no number
             found |= {409, 422}
         return sorted(found)
 

@@ -154,7 +154,7 @@ class _PlanEnd:
         """The item that was told to end; until that is decided, the one that ran."""
         self.ended = threading.Event()
         threading.Thread(
-            target=self._run, args=(runner, queue, reason), name="end of plan", daemon=True
+            target=self._run, args=(runner, queue, reason), name="plan-end", daemon=True
         ).start()
 
     def _run(self, runner: Runner, queue: PlanQueue, reason: str) -> None:
