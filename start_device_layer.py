@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gently import local_key
 from gently.settings import DeviceLayerSettings, SettingsError
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ gently {layer.version}: {layer.instrument.file.description or layer.instrument.n
 
   listening on  {url}
   volumes go to {layer.store.volumes}
+  the key is in {local_key.source()}
 
 Next, in a second terminal:
   {copilot} --run "acquire_volume num_slices=50 exposure_ms=5"

@@ -383,15 +383,21 @@ class DeviceLayerClient(_Calls):
         How long one request may take. None but `stop` and `read_device` waits for the
         hardware, so a few seconds are plenty; `stop` has a longer time of its own.
 
+    api_key : str, optional
+        The key to come with; without it, the one of this machine (`gently.local_key`).
+
     Raises
     ------
     ValueError
         If `url` is no http address.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0, api_key: str | None = None
+    ) -> None:
         self._timeout_s = timeout_s
-        self._transport = Transport(url, timeout_s)
+        self._api_key = api_key
+        self._transport = Transport(url, timeout_s, api_key)
 
     @property
     def url(self) -> str:
@@ -413,7 +419,7 @@ class DeviceLayerClient(_Calls):
 
     def awaitable(self) -> "AsyncDeviceLayerClient":
         """Return a client of the same device layer for coroutines."""
-        return AsyncDeviceLayerClient(self.url, timeout_s=self._timeout_s)
+        return AsyncDeviceLayerClient(self.url, timeout_s=self._timeout_s, api_key=self._api_key)
 
 
 class AsyncDeviceLayerClient(_Calls):
@@ -422,8 +428,10 @@ class AsyncDeviceLayerClient(_Calls):
     It belongs to the event loop in which it is first used.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0) -> None:
-        self._transport = AsyncTransport(url, timeout_s)
+    def __init__(
+        self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0, api_key: str | None = None
+    ) -> None:
+        self._transport = AsyncTransport(url, timeout_s, api_key)
 
     @property
     def url(self) -> str:

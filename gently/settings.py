@@ -84,8 +84,8 @@ class DeviceLayerSettings(_Settings):
     storage
         The folder under which ``volumes/`` is made.
     host, port
-        Where HTTP is offered; a loopback address, because there are no keys yet: from another
-        machine come through a tunnel.
+        Where HTTP is offered; a loopback address, because keys would cross a network unencrypted:
+        from another machine come through a tunnel.
     queue_after_restart
         Whether a queue that ran when the device layer died waits for somebody to start it,
         or goes on with the next item.

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,13 +12,15 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 
 from gently.api.auditing import Audited
+from gently.api.auth_routes import AUTH_ROUTES
 from gently.api.catalogue_routes import CATALOGUE_ROUTES
 from gently.api.console_routes import CONSOLE_ROUTES
+from gently.api.control_routes import CONTROL_ROUTES
 from gently.api.documentation_routes import DOCUMENTATION_ROUTES, Documentation
 from gently.api.engine_routes import ENGINE_ROUTES
 from gently.api.environment_routes import ENVIRONMENT_ROUTES
 from gently.api.event_routes import EVENT_ROUTES
-from gently.api.guard import LoopbackOnly
+from gently.api.guard import CHALLENGE, Authenticated, LoopbackOnly
 from gently.api.history_routes import HISTORY_ROUTES
 from gently.api.instrument_routes import INSTRUMENT_ROUTES
 from gently.api.lock_routes import LOCK_ROUTES
@@ -32,11 +34,19 @@ from gently.api.messages import (
 from gently.api.openapi import openapi_document
 from gently.api.operation_routes import OPERATION_ROUTES
 from gently.api.plan_routes import PLAN_ROUTES
+from gently.api.proposal_routes import PROPOSAL_ROUTES
 from gently.api.queue_routes import QUEUE_ROUTES
 from gently.api.routes import ApiRoute, starlette_route
 from gently.api.slow import HangUp
 from gently.api.sockets import SOCKETS, socket_route
 from gently.api.volume_routes import VOLUME_ROUTES
+from gently.core.access import (
+    AccessStoreError,
+    KeyNotFoundError,
+    NotAuthenticatedError,
+    ProposalNotFoundError,
+    ScopeError,
+)
 from gently.core.device_layer import DeviceLayer
 from gently.core.errors import (
     DeviceNotFoundError,
@@ -67,12 +77,15 @@ GROUPS: Mapping[str, tuple[ApiRoute, ...]] = {
     "Volumes and runs": VOLUME_ROUTES,
     "Events and log": (*EVENT_ROUTES, *CONSOLE_ROUTES),
     "Health, metrics and audit": OPERATION_ROUTES,
-    "Control": LOCK_ROUTES,
+    "Control": (*CONTROL_ROUTES, *PROPOSAL_ROUTES, *LOCK_ROUTES),
+    "Keys and sessions": AUTH_ROUTES,
     "Documentation": DOCUMENTATION_ROUTES,
 }
 """Every route that there is, as it is documented; the WebSockets are in ``SOCKETS``."""
 
 ROUTES = tuple(route for group in GROUPS.values() for route in group)
+
+_LOGINS = frozenset((route.method, route.path) for route in ROUTES if route.is_login)
 
 # The nearest class of an error decides; what is not listed is our own fault.
 _STATUS: dict[type[Exception], int] = {
@@ -80,6 +93,11 @@ _STATUS: dict[type[Exception], int] = {
     BodyTooSlowError: 408,
     BodyTooLargeError: 413,
     RequestRefusedError: 422,
+    NotAuthenticatedError: 401,
+    ScopeError: 403,
+    KeyNotFoundError: 404,
+    ProposalNotFoundError: 404,
+    AccessStoreError: 500,
     DeviceNotFoundError: 404,
     ItemNotFoundError: 404,
     PlanNotFoundError: 404,
@@ -126,17 +144,21 @@ def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) 
             ClientDisconnect: _gone,
             **dict.fromkeys(_STATUS, _known_error),
         },
-        middleware=[Middleware(Audited), Middleware(LoopbackOnly)],
+        middleware=[
+            Middleware(Audited),
+            Middleware(LoopbackOnly),
+            Middleware(Authenticated, logins=_LOGINS),
+        ],
         lifespan=lifespan,
     )
 
 
 async def _known_error(_: Request, error: Exception) -> Json:
     status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
-    answer = {"detail": str(error)}
+    answer: dict[str, Any] = {"detail": str(error)}
     if errors := getattr(error, "errors", ()):
-        return Json({**answer, "errors": list(errors)}, status)
-    return Json(answer, status)
+        answer["errors"] = list(errors)
+    return Json(answer, status, headers=CHALLENGE if status == 401 else None)
 
 
 async def _http_error(request: Request, error: Exception) -> Json:

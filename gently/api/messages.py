@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
@@ -57,8 +58,10 @@ class Json(Response):
         return encoded(content)
 
 
-async def read_parameters(request: Request, patience_s: float = PATIENCE_S) -> dict[str, Any]:
-    """Return the JSON body and the query as one mapping.
+async def read_parameters(
+    request: Request, *, is_form: bool = False, patience_s: float = PATIENCE_S
+) -> dict[str, Any]:
+    """Return the JSON body, or the form, and the query as one mapping.
 
     Bluesky's clients put parameters into the body of a GET, which browsers cannot.
 
@@ -82,7 +85,9 @@ async def read_parameters(request: Request, patience_s: float = PATIENCE_S) -> d
             f"the body has not come within {patience_s:g} s; send it in one piece"
         ) from None
     found: Any = {}
-    if body:
+    if is_form:
+        found = dict(parse_qsl(body.decode(errors="replace")))
+    elif body:
         try:
             found = from_json(body)
         except ValueError as error:

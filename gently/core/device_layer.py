@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -27,11 +27,19 @@ from devices import (
     PlannedVolume,
     load_instrument_file,
 )
-from gently import __version__
+from gently import __version__, local_key
+from gently.core.access import Access, AccessDatabase, Principal, Proposal
 from gently.core.aftermath import Aftermath
 from gently.core.catalogue import BoundPlan, Catalogue
 from gently.core.console import Console
-from gently.core.errors import DeviceNotFoundError, FieldError, PlanRefusedError, field_errors
+from gently.core.errors import (
+    DeviceNotFoundError,
+    FieldError,
+    ItemNotFoundError,
+    PlanRefusedError,
+    WrongStateError,
+    field_errors,
+)
 from gently.core.events import EventLog
 from gently.core.items import QUEUE_STOP, Item
 from gently.core.lifecycle import ENDED
@@ -85,6 +93,8 @@ class DeviceLayer:
     ------
     StoreLockedError
         If another device layer writes into the storage folder; names it.
+    LocalKeyError, AccessStoreError
+        If there is no key, or the file of keys cannot be used.
     InstrumentError, CatalogueError
         If the instrument file, the hardware or a plan is not as it has to be.
     """
@@ -95,7 +105,6 @@ class DeviceLayer:
         # Plans and devices do not change while the process lives; clients cache them by this.
         self.catalogue_uid = uuid4().hex
         self.events = EventLog()
-        self.lock = ControlLock(lambda info: self.events.publish("lock", lock_info=info))
         self.tasks = TaskList()
         self.console = Console()
         self._log_stamp = ItemStamp()
@@ -110,6 +119,11 @@ class DeviceLayer:
             self.audit = undo.enter_context(AuditLog(root / "audit.ndjson"))
             self.audit.record(self._of_my_own("start"))
             undo.callback(lambda: self.audit.record(self._of_my_own("end")))
+            database = undo.enter_context(closing(AccessDatabase(root / "access.sqlite")))
+            api_key = local_key.obtain()
+            self.lock = ControlLock(
+                database, api_key, lambda info: self.events.publish("lock", lock_info=info)
+            )
             self.store = undo.enter_context(VolumeStore(root))
             self.store.refresh()
             self.instrument = Instrument(
@@ -127,6 +141,16 @@ class DeviceLayer:
                 # Swept as late as this, so that a start that fails takes no trace away.
                 account=Aftermath(self.documents, self.store, self.store.sweep()),
                 quota=settings.quota_per_client,
+            )
+            self.access = undo.enter_context(
+                Access(
+                    database,
+                    api_key,
+                    local_key.owner(),
+                    is_queued=self._is_queued,
+                    on_lease=lambda lease: self.events.publish("control", lease=lease.message()),
+                    on_proposal=lambda one: self.events.publish("proposal", proposal=one.message()),
+                )
             )
             keeper = undo.enter_context(self.documents.writer())
             self.runner = Runner(self.queue, self.prepare, self.events, self._run_metadata, keeper)
@@ -169,6 +193,7 @@ class DeviceLayer:
 
     def prepare(self, item: Item) -> BoundPlan:
         """Validate an item and preflight it; raises `PlanRefusedError`."""
+        self.access.proposals.check(item)
         if errors := tuple(self._meta_errors(item)):
             raise PlanRefusedError(item.name, errors)
         plan = self.catalogue.bind(item.name, item.args, item.kwargs)
@@ -189,7 +214,12 @@ class DeviceLayer:
         return self.queue.add(item, place)
 
     def update(self, item_uid: str, item: Item) -> int:
-        """Put an item that would run in the place of one that waits."""
+        """Put an item that would run in the place of one that waits, and was not approved."""
+        if self.queue.find(item_uid).approval is not None:
+            raise WrongStateError(
+                f"{item_uid} was approved as it is, and cannot be changed: remove it, and propose "
+                "the other one."
+            )
         self.check(item)
         return self.queue.update(item_uid, item)
 
@@ -200,6 +230,11 @@ class DeviceLayer:
             raise PlanRefusedError(item.name, (FieldError("item_type", problem),))
         self.prepare(item)
         return self.queue.execute(item)
+
+    def propose(self, by: Principal, item: Item, *, ttl_s: float, note: str | None) -> Proposal:
+        """Ask a person to approve an item that would run; raises `PlanRefusedError`."""
+        self.check(item)
+        return self.access.proposals.propose(by, item, {"ok": True}, ttl_s=ttl_s, note=note)
 
     def stop(self, reason: str) -> StopReport:
         """Stop everything; see `gently.core.stop`. Blocks for up to 7 s."""
@@ -242,6 +277,13 @@ class DeviceLayer:
         }
 
     # ------------------------------------------------------------------ introductions
+
+    def _is_queued(self, item_uid: str) -> bool:
+        try:
+            self.queue.find(item_uid)
+        except ItemNotFoundError:
+            return False
+        return True
 
     def _announce(self, kind: str, item: Item) -> None:
         if kind == "item.started":

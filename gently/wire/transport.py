@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 import httpx
 import httpx_sse
 
+from gently import local_key
 from gently.wire.errors import ClientError, DeviceLayerFault, DeviceLayerUnreachable, Refused
 from gently.wire.flows import Flow, Pause, Request, read
 from gently.wire.replies import FieldError
@@ -20,6 +21,7 @@ CONNECT_S: Final = 5.0
 QUIET_S: Final = 30.0
 """A stream silent for this long is taken for dead: the device layer sends keep-alives."""
 
+_THIS_MACHINE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 T = TypeVar("T")
 
 
@@ -39,6 +41,9 @@ class Transport:
         Address of the device layer, without `/api`.
     timeout_s : float
         How long connecting, sending or waiting for an answer may take.
+    api_key : str, optional
+        The key to come with; without it, the one of this machine, if the address is one of
+        this machine.
 
     Attributes
     ----------
@@ -51,10 +56,10 @@ class Transport:
         If `url` is no http address.
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, api_key: str | None = None) -> None:
         self.url = _checked_url(url)
         self.holding: Holder | None = None
-        self._http = httpx.Client(**_options(self.url, timeout_s))
+        self._http = httpx.Client(**_options(self.url, timeout_s, api_key))
 
     def close(self) -> None:
         """Close the connections."""
@@ -103,10 +108,10 @@ class AsyncTransport:
     Its parameters are those of `Transport`.
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, api_key: str | None = None) -> None:
         self.url = _checked_url(url)
         self.holding: Holder | None = None
-        self._http = httpx.AsyncClient(**_options(self.url, timeout_s))
+        self._http = httpx.AsyncClient(**_options(self.url, timeout_s, api_key))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -246,9 +251,31 @@ class _AsyncWatched(httpx.AsyncByteStream):
         await self._stream.aclose()
 
 
-def _options(url: str, timeout_s: float) -> dict[str, Any]:
-    # The device layer is on this machine: a proxy of the environment is never the way.
-    return {"base_url": f"{url}/api/", "timeout": timeout_s, "trust_env": False}
+class _Key(httpx.Auth):
+    """Adds the key, which the device layer may have made since the last request."""
+
+    def __init__(self, api_key: str | None) -> None:
+        self._api_key = api_key
+
+    def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:  # type: ignore[override]
+        if self._api_key is None and request.url.host in _THIS_MACHINE:
+            try:
+                self._api_key = local_key.find()
+            except local_key.LocalKeyError as error:
+                raise Refused(str(error), status_code=httpx.codes.UNAUTHORIZED) from error
+        if self._api_key is not None:
+            request.headers["Authorization"] = f"ApiKey {self._api_key}"
+        yield request
+
+
+def _options(url: str, timeout_s: float, api_key: str | None) -> dict[str, Any]:
+    return {
+        "base_url": f"{url}/api/",
+        "timeout": timeout_s,
+        # The device layer is on this machine: a proxy of the environment is never the way.
+        "trust_env": False,
+        "auth": _Key(api_key),
+    }
 
 
 def _built(

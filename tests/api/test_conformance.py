@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from gently.core.device_layer import DeviceLayer
+from tests import API_KEY
 from tests.demo import demo_layer
 
 CHECKS = (
@@ -47,6 +48,7 @@ def test_schemathesis_finds_nothing(served: httpx.Client, tmp_path: Path, phase:
             *(sys.executable, "-m", "schemathesis.cli", "run"),
             "openapi.json",
             *(word for option in options.items() for word in option),
+            *("--header", f"Authorization: ApiKey {API_KEY}"),
             *("--generation-deterministic", "--continue-on-failure", "--no-color", "--no-shrink"),
         ],
         cwd=tmp_path,

@@ -12,8 +12,10 @@ import pytest
 from gently.api import ApiServer, bind, create_app
 from gently.core.device_layer import DeviceLayer
 from gently.core.events import EventLog
+from tests import API_KEY
 
-REQUEST = b"GET /api/ping HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+FIELDS = f"Host: 127.0.0.1\r\nAuthorization: ApiKey {API_KEY}\r\n".encode()
+REQUEST = b"GET /api/ping HTTP/1.1\r\n" + FIELDS + b"\r\n"
 Connect = Callable[[], socket.socket]
 
 
@@ -136,7 +138,7 @@ def test_who_is_attended_to_is_not_closed_for_the_newest(
 # ---------------------------------------------------------------------- bodies
 
 
-HEAD = b"POST /api/queue/clear HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+HEAD = b"POST /api/queue/clear HTTP/1.1\r\n" + FIELDS
 
 
 def test_a_body_that_is_announced_as_too_large_is_refused_before_it_comes(

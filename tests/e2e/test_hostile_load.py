@@ -11,6 +11,7 @@ import httpx
 import psutil
 import pytest
 
+from tests import API_KEY, AUTHORIZATION
 from tests.e2e.conftest import Script, device_layers
 
 IDLE = 10_000
@@ -43,7 +44,9 @@ def layer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Script]:
 
 @pytest.fixture
 def http(layer: Script) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=layer.url, trust_env=False, timeout=20) as http:
+    with httpx.Client(
+        base_url=layer.url, headers=AUTHORIZATION, trust_env=False, timeout=20
+    ) as http:
         yield http
 
 
@@ -120,11 +123,11 @@ def a_deeply_nested_body(http: httpx.Client) -> None:
         assert answer.json()["detail"]
 
 
-HEAD = b"POST /api/queue/clear HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+HEAD = f"POST /api/queue/clear HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: ApiKey {API_KEY}\r\n"
 CROWDS = {
     "idle": (b"", b""),
-    "slow heads": (HEAD, b"X"),
-    "slow bodies": (HEAD + b"Content-Length: 1000\r\n\r\n{", b" "),
+    "slow heads": (HEAD.encode(), b"X"),
+    "slow bodies": (f"{HEAD}Content-Length: 1000\r\n\r\n{{".encode(), b" "),
 }
 
 
@@ -190,7 +193,9 @@ def test_a_crowd_keeps_nobody_from_stopping(
 
 def newcomer(layer: Script, method: str, path: str) -> dict[str, Any]:
     """Ask on a connection of its own, as somebody who comes only now."""
-    answer = httpx.request(method, layer.url + path, trust_env=False, timeout=20)
+    answer = httpx.request(
+        method, layer.url + path, headers=AUTHORIZATION, trust_env=False, timeout=20
+    )
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found

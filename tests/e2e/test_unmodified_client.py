@@ -15,6 +15,7 @@ from bluesky_queueserver_api import BFunc, BInst, BPlan
 from bluesky_queueserver_api.http import REManagerAPI
 from bluesky_queueserver_api.http.aio import REManagerAPI as AsyncREManagerAPI
 
+from tests import API_KEY
 from tests.e2e.conftest import DeviceLayers, Script
 
 WAIT_S = 30
@@ -25,6 +26,7 @@ class Walk:
 
     def __init__(self, url: str) -> None:
         self.client = REManagerAPI(http_server_uri=url)
+        self.client.set_authorization_key(api_key=API_KEY)
         self.steps = 0
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -285,6 +287,8 @@ def test_bluesky_s_asynchronous_client_does_too(device_layer: DeviceLayers) -> N
 async def walk_asynchronously(url: str) -> None:
     rm = AsyncREManagerAPI(http_server_uri=url)
     other = AsyncREManagerAPI(http_server_uri=url)
+    for one in (rm, other):
+        one.set_authorization_key(api_key=API_KEY)
     try:
         await fill_asynchronously(rm, other)
         await run_asynchronously(rm)
