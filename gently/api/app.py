@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypedDict
 
+import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -34,6 +35,7 @@ from gently.api.messages import (
 from gently.api.openapi import openapi_document
 from gently.api.operation_routes import OPERATION_ROUTES
 from gently.api.plan_routes import PLAN_ROUTES
+from gently.api.preflight_routes import PREFLIGHT_ROUTES
 from gently.api.proposal_routes import PROPOSAL_ROUTES
 from gently.api.queue_routes import QUEUE_ROUTES
 from gently.api.routes import ApiRoute, starlette_route
@@ -69,7 +71,7 @@ LOGGER = logging.getLogger(__name__)
 
 GROUPS: Mapping[str, tuple[ApiRoute, ...]] = {
     "Status and environment": ENVIRONMENT_ROUTES,
-    "Plans and devices": (*CATALOGUE_ROUTES, *INSTRUMENT_ROUTES),
+    "Plans and devices": (*CATALOGUE_ROUTES, *PREFLIGHT_ROUTES, *INSTRUMENT_ROUTES),
     "Run a plan": PLAN_ROUTES,
     "Queue": QUEUE_ROUTES,
     "History": HISTORY_ROUTES,
@@ -132,7 +134,8 @@ def create_app(layer: DeviceLayer, *, ready: Callable[[], None] = lambda: None) 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[_State]:
         watch = asyncio.create_task(layer.oversight.loop_lag.watch())
-        ready()
+        # In a thread, for which anyio loads what it needs: the first stop must not wait for that.
+        await anyio.to_thread.run_sync(ready)
         yield {"layer": layer, "documentation": documentation, "hang_up": lambda _: None}
         watch.cancel()
 

@@ -71,6 +71,8 @@ async def read_parameters(
         Whose body has not been read yet.
     patience_s
         How long the body may take to come.
+    is_form
+        Whether the body is a form of HTML, and no JSON.
 
     Raises
     ------

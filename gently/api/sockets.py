@@ -12,7 +12,7 @@ from gently.api.event_routes import EVENT_SOCKET
 from gently.api.messages import Json, RequestRefusedError, parse
 from gently.api.models import Nothing
 from gently.api.routes import ApiSocket
-from gently.api.slow import SEND_S, drop, in_time
+from gently.api.slow import DeafClientError, drop, in_time
 from gently.api.status import status
 from gently.core.access import Principal, Scope, ScopeError
 from gently.core.console import line
@@ -105,8 +105,8 @@ async def _send(socket: WebSocket, messages: Messages) -> None:
         with suppress(WebSocketDisconnect):  # it has left while it was told something
             try:
                 await _send_all(socket, messages)
-            except TimeoutError:
-                await drop(socket, f"it has read nothing for {SEND_S:g} s", is_deaf=True)
+            except DeafClientError as error:
+                await drop(socket, error)
 
 
 async def _send_all(socket: WebSocket, messages: Messages) -> None:
@@ -116,7 +116,7 @@ async def _send_all(socket: WebSocket, messages: Messages) -> None:
             await in_time(socket.send_text(message))
     except SlowFollowerError as error:
         code, reason = _TRY_LATER, str(error)
-        await drop(socket, reason, is_deaf=False)
+        await drop(socket, error)
     await in_time(socket.close(code, reason[:_MOST_REASON]))
 
 

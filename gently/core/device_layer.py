@@ -53,11 +53,11 @@ from gently.core.operations import (
     about_item,
 )
 from gently.core.oversight import Oversight
-from gently.core.preflight import preflight
+from gently.core.preflight import QUICK, Preflight, PreflightReport
 from gently.core.queue import PlanQueue
 from gently.core.queue_store import QueueStore
 from gently.core.runner import Runner
-from gently.core.stop import StopReport, stop_everything
+from gently.core.stop import StopReport, stop_everything, stop_for_good
 from gently.core.tasks import TaskList
 from gently.core.transitions import Place
 from gently.settings import DeviceLayerSettings
@@ -134,6 +134,7 @@ class DeviceLayer:
             self.documents = DocumentStore(root)
             queue_store = QueueStore(root / "queue.sqlite")
             undo.callback(queue_store.close)
+            self._preflight = Preflight(self.store)
             self.queue = PlanQueue(
                 self._announce,
                 queue_store,
@@ -191,19 +192,52 @@ class DeviceLayer:
 
     # ------------------------------------------------------------------ for the HTTP edge
 
+    def preflight(self, item: Item) -> PreflightReport:
+        """Say what an item would do, and what speaks against it; never asks the hardware."""
+        try:
+            return self._preflight.check(self._bound(item))
+        except PlanRefusedError as error:
+            return PreflightReport.refused(item.name, error.errors, self.store.free_bytes())
+
     def prepare(self, item: Item) -> BoundPlan:
-        """Validate an item and preflight it; raises `PlanRefusedError`."""
+        """Validate an item that is about to run, and preflight it from where everything is.
+
+        Reads stages whose motion was not seen to arrive, and so blocks for a round trip to
+        the controller.
+
+        Raises
+        ------
+        PlanRefusedError
+            With all that speaks against it.
+        DeviceError
+            If a stage does not say where it is.
+        """
+        plan = self._bound(item)
+        self.instrument.find_stages()
+        report = self._preflight.check(plan)
+        report.raise_refusals()
+        self._preflight.expect(item.item_uid, report)
+        return plan
+
+    def _bound(self, item: Item) -> BoundPlan:
+        self._refuse_instructions(item)
         self.access.proposals.check(item)
         if errors := tuple(self._meta_errors(item)):
             raise PlanRefusedError(item.name, errors)
-        plan = self.catalogue.bind(item.name, item.args, item.kwargs)
-        preflight(plan, self.store)
-        return plan
+        return self.catalogue.bind(item.name, item.args, item.kwargs)
+
+    def _refuse_instructions(self, item: Item) -> None:
+        if item.item_type != "plan":
+            problem = "only plans can be executed; an instruction is for the queue"
+            raise PlanRefusedError(item.name, (FieldError("item_type", problem),))
 
     def check(self, item: Item) -> None:
-        """Raise `PlanRefusedError` unless an item can be queued."""
+        """Raise `PlanRefusedError` unless an item can be queued.
+
+        Follows the plan for a moment only: before it runs it is followed to its end.
+        """
         if item.item_type == "plan":
-            self.prepare(item)
+            self._preflight.check(self._bound(item), QUICK).raise_refusals()
         elif item.name != QUEUE_STOP:
             problem = f"the only instruction is {QUEUE_STOP!r}"
             raise PlanRefusedError(item.name, (FieldError("name", problem),))
@@ -225,16 +259,16 @@ class DeviceLayer:
 
     def execute(self, item: Item) -> int:
         """Run an item now; raises `PlanRefusedError`, or `WrongStateError` if busy."""
-        if item.item_type != "plan":
-            problem = "only plans can be executed; an instruction is for the queue"
-            raise PlanRefusedError(item.name, (FieldError("item_type", problem),))
-        self.prepare(item)
+        self._refuse_instructions(item)
+        self.check(item)
         return self.queue.execute(item)
 
     def propose(self, by: Principal, item: Item, *, ttl_s: float, note: str | None) -> Proposal:
         """Ask a person to approve an item that would run; raises `PlanRefusedError`."""
-        self.check(item)
-        return self.access.proposals.propose(by, item, {"ok": True}, ttl_s=ttl_s, note=note)
+        report = self._preflight.check(self._bound(item))
+        report.raise_refusals()
+        found = report.model_dump(mode="json")
+        return self.access.proposals.propose(by, item, found, ttl_s=ttl_s, note=note)
 
     def stop(self, reason: str) -> StopReport:
         """Stop everything; see `gently.core.stop`. Blocks for up to 7 s."""
@@ -297,6 +331,7 @@ class DeviceLayer:
         self.events.publish(
             kind, item_uid=item.item_uid, state=str(item.state), item=item.message()
         )
+        self._preflight.see(item)
 
     def _labels(self, item: Item | None) -> VolumeLabels:
         """Return what an item's `meta` says of its volumes; raises `ValidationError`."""
@@ -380,8 +415,7 @@ class DeviceLayer:
         )
 
     def _end_the_plan(self) -> None:
-        self.instrument.core.latch()
-        if not self.runner.close(_PLAN_END_S):
+        if not stop_for_good(self.instrument, self.runner, _PLAN_END_S):
             LOGGER.error("the plan did not end; its volume is not published")
 
 

@@ -21,7 +21,7 @@ from skimage.segmentation import watershed
 from gently.detection.background import background_of
 from gently.detection.blocks import block_means, repeated
 from gently.detection.kinds import NoSetup, OvalSettings
-from gently.detection.measure import describe, neighbourhood, score
+from gently.detection.measure import describe, neighbourhood, outline_scores, score
 from gently.detection.picture import Picture
 from gently.detection.values import Detection, DetectionError
 
@@ -76,13 +76,14 @@ class ClassicalDetector:
         labels = _distinct(suspected, picture.pixels[::factor, ::factor])
         full = repeated(labels, factor, picture.shape)
         masks = {"classical": full}
-        used = dict.fromkeys(map(int, np.unique(labels[labels > 0])), "classical")
+        scores = outline_scores(picture, masks)
+        used = dict.fromkeys(scores, "classical")
         return Detection(
             detector="classical",
             about=self.about,
             settings=settings.model_dump(mode="json"),
             labels=full,
-            objects=tuple(describe(picture, masks, used)),
+            objects=describe(picture, full, used, scores),
             masks=masks,
         )
 

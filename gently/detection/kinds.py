@@ -106,6 +106,16 @@ _ALL = (
         settings=OvalSettings,
         maker="gently.detection.classical:ClassicalDetector",
     ),
+    DetectorKind(
+        name="sam",
+        summary="Segment Anything, prompted with what the classical detector finds.",
+        settings=OvalSettings,
+        setup=SamSetup,
+        maker="gently.detection.sam:SamDetector",
+        needs=("segment_anything", "torch"),
+        extra="sam",
+        fallback="classical",
+    ),
 )
 
 KINDS: Final = {kind.name: kind for kind in _ALL}

@@ -1,6 +1,6 @@
 """How objects are measured and judged: alike for every detector."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +11,9 @@ from skimage.measure import regionprops
 from gently.detection.picture import Picture
 from gently.detection.values import FoundObject, Labels
 
-__all__ = ["CERTAIN_SCORE", "describe", "neighbourhood", "score"]
+__all__ = ["CERTAIN_SCORE", "describe", "neighbourhood", "outline_scores", "score"]
+
+Box = tuple[int, int, int, int]
 
 CERTAIN_SCORE: Final = 0.9
 """From this score on an object is certain: a pixel of it is brighter than one around it 19 times in
@@ -25,51 +27,82 @@ _SAMPLE_PX: Final = 128
 
 def describe(
     picture: Picture,
-    masks: Mapping[str, Labels],
+    labels: Labels,
     used: Mapping[int, str],
+    scores: Mapping[int, Mapping[str, float]],
     model_scores: Mapping[int, float] | None = None,
-) -> Iterator[FoundObject]:
-    """Measure the objects of label images of the same picture.
+) -> tuple[FoundObject, ...]:
+    """Measure the objects of a label image.
+
+    Parameters
+    ----------
+    picture
+        What the labels were made of.
+    labels
+        The objects, of the picture's shape.
+    used
+        Whose outline each object has.
+    scores
+        For each object, the score of each outline there is of it.
+    model_scores
+        The model's own opinion of its outlines, where it has one.
+    """
+    return tuple(
+        _described(picture, region, used, scores, model_scores or {})
+        for region in regionprops(labels)
+    )
+
+
+def _described(
+    picture: Picture,
+    region: Any,
+    used: Mapping[int, str],
+    scores: Mapping[int, Mapping[str, float]],
+    model_scores: Mapping[int, float],
+) -> FoundObject:
+    number = region.label
+    row, column = region.centroid
+    x_um, y_um = picture.stage_um(row, column)
+    is_clear = scores[number][used[number]] >= CERTAIN_SCORE
+    return FoundObject(
+        label=number,
+        x_um=x_um,
+        y_um=y_um,
+        row_px=row,
+        column_px=column,
+        box_px=region.bbox,
+        area_um2=region.area * picture.pixel_size_um**2,
+        length_um=region.axis_major_length * picture.pixel_size_um,
+        width_um=region.axis_minor_length * picture.pixel_size_um,
+        solidity=min(region.solidity, 1.0),
+        mask=used[number],
+        scores=scores[number],
+        model_score=model_scores.get(number),
+        certain=is_clear and not _is_cut(region.bbox, picture.shape),
+    )
+
+
+def outline_scores(picture: Picture, masks: Mapping[str, Labels]) -> dict[int, dict[str, float]]:
+    """Return for each object the score of each outline there is of it.
 
     Parameters
     ----------
     picture
         What the masks were made of.
     masks
-        Label images by who drew them; the same number is the same object in all.
-    used
-        Whose mask counts, by number.
-    model_scores
-        The models' own opinions, by number.
+        Label images of the picture's shape, by who drew them; the same number is the same object.
     """
-    found = {name: _regions(picture, labels) for name, labels in masks.items()}
-    for number, name in sorted(used.items()):
-        region = found[name][number]
-        boxes = [regions[number].bbox for regions in found.values() if number in regions]
-        window = neighbourhood(boxes, picture.shape)
-        scores = {
-            other: score(picture.pixels[window], masks[other][window], number)
-            for other, regions in found.items()
-            if number in regions
-        }
-        row, column = region.centroid
-        x_um, y_um = picture.stage_um(row, column)
-        yield FoundObject(
-            label=number,
-            x_um=x_um,
-            y_um=y_um,
-            row_px=row,
-            column_px=column,
-            box_px=region.bbox,
-            area_um2=region.area * picture.pixel_size_um**2,
-            length_um=region.axis_major_length * picture.pixel_size_um,
-            width_um=region.axis_minor_length * picture.pixel_size_um,
-            solidity=min(region.solidity, 1.0),
-            mask=name,
-            scores=scores,
-            model_score=model_scores.get(number) if model_scores else None,
-            certain=scores[name] >= CERTAIN_SCORE and not _is_cut(region.bbox, picture.shape),
-        )
+    boxes: dict[int, dict[str, Box]] = {}
+    for name, labels in masks.items():
+        for region in regionprops(labels):
+            boxes.setdefault(region.label, {})[name] = region.bbox
+    scores: dict[int, dict[str, float]] = {}
+    for number, by_name in sorted(boxes.items()):
+        # The same surroundings for all, or they could not be compared.
+        window = neighbourhood(list(by_name.values()), picture.shape)
+        pixels = picture.pixels[window]
+        scores[number] = {name: score(pixels, masks[name][window], number) for name in by_name}
+    return scores
 
 
 def score(pixels: NDArray[Any], labels: Labels, number: int) -> float:
@@ -97,9 +130,7 @@ def score(pixels: NDArray[Any], labels: Labels, number: int) -> float:
     return float(np.clip(2 * above / (inside.size * outside.size) - 1, 0, 1))
 
 
-def neighbourhood(
-    boxes: list[tuple[int, int, int, int]], shape: tuple[int, int]
-) -> tuple[slice, slice]:
+def neighbourhood(boxes: list[Box], shape: tuple[int, int]) -> tuple[slice, slice]:
     """Return the part of the picture that holds all boxes, and a margin."""
     tops, lefts, bottoms, rights = zip(*boxes, strict=True)
     sides = (min(tops), max(bottoms)), (min(lefts), max(rights))
@@ -122,12 +153,6 @@ def _level(
     return [pixels[part] - terms[part] @ plane for part in parts]
 
 
-def _regions(picture: Picture, labels: Labels) -> dict[int, Any]:
-    if labels.shape != picture.shape:
-        raise ValueError(f"labels {labels.shape} are not of the picture {picture.shape}")
-    return {region.label: region for region in regionprops(labels)}
-
-
-def _is_cut(box: tuple[int, int, int, int], shape: tuple[int, int]) -> bool:
+def _is_cut(box: Box, shape: tuple[int, int]) -> bool:
     top, left, bottom, right = box
     return top == 0 or left == 0 or bottom == shape[0] or right == shape[1]

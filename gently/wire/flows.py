@@ -61,8 +61,13 @@ def get(path: str, **query: str | int | None) -> Flow[Answer]:
     return granted((yield Request(method="GET", path=path, query=given)))
 
 
+def change(path: str, body: Mapping[str, Any]) -> Flow[Answer]:
+    """Have something changed that moves nothing; asked once only."""
+    return granted((yield Request(method="POST", path=path, body=body)))
+
+
 def command(path: str, body: Mapping[str, Any] | None = None) -> Flow[Answer]:
-    """Have something done; asked once only, since a lost answer may have been a yes."""
+    """Command the microscope; asked once only, since a lost answer may have been a yes."""
     return granted((yield Request(method="POST", path=path, body=body or {}, commands=True)))
 
 

@@ -11,9 +11,15 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 import httpx
 import httpx_sse
 
-from gently import local_key
-from gently.wire.errors import ClientError, DeviceLayerFault, DeviceLayerUnreachable, Refused
+from gently.wire.errors import (
+    ClientError,
+    DeviceLayerFault,
+    DeviceLayerUnreachable,
+    Refused,
+    ScopeTooSmall,
+)
 from gently.wire.flows import Flow, Pause, Request, read
+from gently.wire.key import Key
 from gently.wire.replies import FieldError
 
 DEFAULT_URL: Final = "http://127.0.0.1:60610"
@@ -21,7 +27,6 @@ CONNECT_S: Final = 5.0
 QUIET_S: Final = 30.0
 """A stream silent for this long is taken for dead: the device layer sends keep-alives."""
 
-_THIS_MACHINE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 T = TypeVar("T")
 
 
@@ -42,8 +47,7 @@ class Transport:
     timeout_s : float
         How long connecting, sending or waiting for an answer may take.
     api_key : str, optional
-        The key to come with; without it, the one of this machine, if the address is one of
-        this machine.
+        The key to come with; without it, that of this user on this machine.
 
     Attributes
     ----------
@@ -59,7 +63,8 @@ class Transport:
     def __init__(self, url: str, timeout_s: float, api_key: str | None = None) -> None:
         self.url = _checked_url(url)
         self.holding: Holder | None = None
-        self._http = httpx.Client(**_options(self.url, timeout_s, api_key))
+        self._key = Key(api_key)
+        self._http = httpx.Client(**_options(self.url, timeout_s, self._key))
 
     def close(self) -> None:
         """Close the connections."""
@@ -86,7 +91,7 @@ class Transport:
             return None
         with _translated(self.url, changing=step.method != "GET"):
             response = self._http.send(_built(self._http, step, self.holding))
-        return _checked(response)
+        return _checked(response, self._key)
 
     @contextlib.contextmanager
     def stream(self, listening: "Listening") -> Iterator["Stream"]:
@@ -97,7 +102,7 @@ class Transport:
         ):
             if source.response.status_code != httpx.codes.OK:
                 source.response.read()
-                _checked(source.response)
+                _checked(source.response, self._key)
             source.response.stream = _Watched(source.response.stream, listening.on_sign)
             yield Stream(source)
 
@@ -111,7 +116,8 @@ class AsyncTransport:
     def __init__(self, url: str, timeout_s: float, api_key: str | None = None) -> None:
         self.url = _checked_url(url)
         self.holding: Holder | None = None
-        self._http = httpx.AsyncClient(**_options(self.url, timeout_s, api_key))
+        self._key = Key(api_key)
+        self._http = httpx.AsyncClient(**_options(self.url, timeout_s, self._key))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -138,7 +144,7 @@ class AsyncTransport:
             return None
         with _translated(self.url, changing=step.method != "GET"):
             response = await self._http.send(_built(self._http, step, self.holding))
-        return _checked(response)
+        return _checked(response, self._key)
 
     @contextlib.asynccontextmanager
     async def stream(self, listening: "Listening") -> AsyncIterator["AsyncStream"]:
@@ -148,7 +154,7 @@ class AsyncTransport:
             async with httpx_sse.aconnect_sse(self._http, "GET", "events", **options) as source:
                 if source.response.status_code != httpx.codes.OK:
                     await source.response.aread()
-                    _checked(source.response)
+                    _checked(source.response, self._key)
                 source.response.stream = _AsyncWatched(source.response.stream, listening.on_sign)
                 yield AsyncStream(source)
 
@@ -251,31 +257,9 @@ class _AsyncWatched(httpx.AsyncByteStream):
         await self._stream.aclose()
 
 
-class _Key(httpx.Auth):
-    """Adds the key, which the device layer may have made since the last request."""
-
-    def __init__(self, api_key: str | None) -> None:
-        self._api_key = api_key
-
-    def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:  # type: ignore[override]
-        if self._api_key is None and request.url.host in _THIS_MACHINE:
-            try:
-                self._api_key = local_key.find()
-            except local_key.LocalKeyError as error:
-                raise Refused(str(error), status_code=httpx.codes.UNAUTHORIZED) from error
-        if self._api_key is not None:
-            request.headers["Authorization"] = f"ApiKey {self._api_key}"
-        yield request
-
-
-def _options(url: str, timeout_s: float, api_key: str | None) -> dict[str, Any]:
-    return {
-        "base_url": f"{url}/api/",
-        "timeout": timeout_s,
-        # The device layer is on this machine: a proxy of the environment is never the way.
-        "trust_env": False,
-        "auth": _Key(api_key),
-    }
+def _options(url: str, timeout_s: float, key: Key) -> dict[str, Any]:
+    # The device layer is on this machine: a proxy of the environment is never the way.
+    return {"base_url": f"{url}/api/", "timeout": timeout_s, "trust_env": False, "auth": key}
 
 
 def _built(
@@ -315,7 +299,7 @@ def _checked_url(url: str) -> str:
     return str(parsed).rstrip("/")
 
 
-def _checked(response: httpx.Response) -> dict[str, Any]:
+def _checked(response: httpx.Response, key: Key) -> dict[str, Any]:
     """Return the JSON object of an answer, or raise what its status code means."""
     if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
         raise DeviceLayerFault(
@@ -333,6 +317,10 @@ def _checked(response: httpx.Response) -> dict[str, Any]:
         )
     if response.status_code >= httpx.codes.BAD_REQUEST:
         detail = str(reply.get("detail") or f"HTTP {response.status_code}")
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            raise key.refused(response.request, detail)
+        if response.status_code == httpx.codes.FORBIDDEN:
+            raise ScopeTooSmall(detail)
         errors = read(list[FieldError], reply.get("errors") or [])
         raise Refused(detail, errors, response.status_code)
     return reply

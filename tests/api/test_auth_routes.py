@@ -179,7 +179,7 @@ def test_an_expired_token_is_told_in_the_words_that_clients_look_for_and_refresh
     monkeypatch.undo()
 
     body = {"refresh_token": tokens["refresh_token"]}
-    again = good(stranger.post("/api/auth/session/refresh", json=body))
+    again = good(stranger.post("/api/auth/session/refresh", json=body, headers=bearer(tokens)))
 
     assert good(stranger.get("/api/status", headers=bearer(again)))
     wrong = {"refresh_token": tokens["access_token"]}

@@ -365,7 +365,7 @@ def events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
         if line:
             name, _, value = line.partition(": ")
             fields[name] = value
-        elif fields:
+        elif "data" in fields:
             data = json.loads(fields["data"])
             assert (int(fields["id"]), fields["event"]) == (data["seq"], data["kind"])
             yield data

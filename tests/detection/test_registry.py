@@ -67,7 +67,7 @@ def test_a_detector_is_made_once() -> None:
 
 
 def test_a_detector_that_there_is_not_is_refused_with_those_there_are() -> None:
-    with pytest.raises(DetectionError, match="no detector 'yolo'; choose from: classical"):
+    with pytest.raises(DetectionError, match="no detector 'yolo'; choose from: classical, sam"):
         Detectors().detect("yolo", BLANK, {})
 
 
@@ -82,6 +82,19 @@ def test_a_wrong_setting_is_refused_by_name(wrong: dict[str, object]) -> None:
 def test_a_detector_whose_packages_are_missing_names_the_extra() -> None:
     with pytest.raises(DetectorUnavailableError, match=r'pip install "gently\[cellpose\]"'):
         Detectors(kinds={"cellpose": MISSING}).get("cellpose")
+
+
+def test_without_torch_sam_names_its_extra_and_the_classical_detector_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert KINDS["sam"].missing == ("torch",)
+    with pytest.raises(DetectorUnavailableError, match=r'torch.*pip install "gently\[sam\]"'):
+        Detectors().get("sam")
+    detection = Detectors().detect("sam", BLANK, {})
+    assert detection.detector == "classical"
+    assert "gently[sam]" in detection.fallback_reason
+    assert Detectors().detect("classical", BLANK, {}).fallback_reason == ""
 
 
 def test_where_a_detector_cannot_be_had_its_fallback_answers_and_says_so() -> None:
@@ -102,10 +115,18 @@ def test_every_extra_that_is_named_exists() -> None:
         assert not kind.fallback or kind.fallback in KINDS
 
 
-def test_importing_the_door_loads_no_detector() -> None:
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "gently.detection",
+        "start_device_layer, gently.core.device_layer, gently.api.app",
+        "launch_copilot, gently.agent.copilot, gently.visualization.server",
+    ],
+)
+def test_no_process_but_the_detectors_loads_a_detector(imports: str) -> None:
     program = (
-        "import sys, gently.detection\n"
-        "print(sorted({'torch', 'segment_anything', 'skimage', 'PIL'} & set(sys.modules)))"
+        f"import sys, {imports}\n"
+        "print(sorted({'torch', 'segment_anything', 'skimage'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
