@@ -55,6 +55,8 @@ class Models:
 
     def __init__(self) -> None:
         self.now_s = 0.0
+        self.complaints: list[str] = []
+        """What there is to say of what was modelled all the same, since it was taken out last."""
         self._models: dict[str, DeviceModel] = {}
 
     def of(self, device: Modelled) -> "DeviceModel":
@@ -108,6 +110,5 @@ class DeviceModel:
     def stop(self) -> None:
         """Come to the safe state at once."""
 
-    def finish(self) -> str | None:
-        """See the plan end; return what there is to complain about."""
-        return None
+    def finish(self) -> None:
+        """See the plan end."""

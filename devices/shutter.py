@@ -114,11 +114,13 @@ class ShutterModel(DeviceModel):
         """Close it."""
         self.set("closed")
 
-    def finish(self) -> str | None:
+    def finish(self) -> None:
         """Complain of a light that nobody has switched off."""
-        is_open = self._open_since_s is not None
+        if self._open_since_s is not None:
+            self._models.complaints.append(
+                f"leaves {self.device.name} open: the sample goes on bleaching"
+            )
         self._close()
-        return f"leaves {self.device.name} open: the sample goes on bleaching" if is_open else None
 
     def _close(self) -> None:
         if self._open_since_s is not None:

@@ -119,9 +119,9 @@ class Stage(HardwareDevice):
         known = f"{known} as read at the start; " if known else "no speed is known; "
         return f"{known}what that leaves out is {self.pace.source}"
 
-    def model(self, models: Models) -> "StageModel":  # noqa: ARG002
+    def model(self, models: Models) -> "StageModel":
         """Return a model that moves."""
-        return StageModel(self)
+        return StageModel(self, models)
 
     def find(self) -> None:
         """Read the hardware if a motion was not seen to arrive; blocks as `read`."""
@@ -310,8 +310,9 @@ class StageModel(DeviceModel):
 
     device: Stage
 
-    def __init__(self, device: Stage) -> None:
+    def __init__(self, device: Stage, models: Models) -> None:
         super().__init__(device)
+        self._models = models
         self._keys = tuple(device.describe())
         self._axes = tuple(f"{device.name}.{axis}" for axis in device.limits)
         self.use.travel_um = dict.fromkeys(self._axes, 0.0)
@@ -333,7 +334,13 @@ class StageModel(DeviceModel):
         for after_um in stations_um:
             for axis, way_um in zip(self._axes, _ways(before_um, after_um), strict=True):
                 self.use.travel_um[axis] += way_um
-            seconds += self.device.duration_s(before_um, after_um)
+            way_s = self.device.duration_s(before_um, after_um)
+            if way_s > self.device.timeout_s:
+                self._models.complaints.append(
+                    f"{self.device.name} needs about {way_s:.3g} s for a motion, and is given up "
+                    f"after {self.device.timeout_s:g} s (its timeout_s in the instrument file)"
+                )
+            seconds += way_s
             before_um = after_um
         self.values.update(zip(self._keys, before_um, strict=True))
         return seconds

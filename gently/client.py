@@ -9,7 +9,6 @@ text names cause and remedy.
 import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Self
-from urllib.parse import quote
 
 from gently.wire import (
     DEFAULT_URL,
@@ -82,20 +81,20 @@ class _Calls:
     @Call
     def plans(self) -> Flow[Plans]:
         """Return the plan catalogue: `plans.snap(exposure_ms=5)` is a plan ready to be run."""
-        answer = yield from get("plans/allowed")
+        answer = yield from get("plans", "allowed")
         return Plans(read(dict[str, Plan], answer.get("plans_allowed")))
 
     @Call
     def devices(self) -> Flow[dict[str, Device]]:
         """Return the instrument's devices by name."""
-        answer = yield from get("devices/allowed")
+        answer = yield from get("devices", "allowed")
         found = read(dict[str, dict[str, Any]], answer.get("devices_allowed"))
         return {name: read(Device, {"name": name, **entry}) for name, entry in found.items()}
 
     @Call
     def read_device(self, name: str) -> Flow[DeviceReading]:
         """Return what a device reads back now, with units and age; nothing moves."""
-        return read(DeviceReading, (yield from get(f"devices/{quote(name, safe='')}/read")))
+        return read(DeviceReading, (yield from get("devices", name, "read")))
 
     @Call
     def volumes(self, limit: int | None = None) -> Flow[list[Volume]]:
@@ -105,7 +104,7 @@ class _Calls:
     @Call
     def volume(self, uid: str) -> Flow[Volume]:
         """Return all that is known of one published volume, except its pixels."""
-        return read(Volume, (yield from get(f"volumes/{quote(uid, safe='')}")))
+        return read(Volume, (yield from get("volumes", uid)))
 
     # Plans
 
@@ -129,7 +128,7 @@ class _Calls:
         """
         item = yield from _submit("queue/item/execute", plan, patience_s)
         state = yield from watch(
-            _item_path(item.item_uid), on_progress, timeout_s=timeout_s, patience_s=patience_s
+            item.item_uid, on_progress, timeout_s=timeout_s, patience_s=patience_s
         )
         if state.state != "completed" or state.result is None:
             raise NotCompleted(state)
@@ -159,24 +158,24 @@ class _Calls:
     @Call
     def start_queue(self) -> Flow[None]:
         """Run the queued plans, one after the other."""
-        yield from command("queue/start")
+        yield from command("queue", "start")
 
     @Call
     def queue(self) -> Flow[Queue]:
         """Return the plans that wait, and the one that runs."""
-        answer = yield from get("queue/get")
+        answer = yield from get("queue", "get")
         # The dialect says "nothing runs" with an empty object.
         return read(Queue, {**answer, "running_item": answer.get("running_item") or None})
 
     @Call
     def history(self) -> Flow[list[HistoryItem]]:
         """Return the plans that have ended, oldest first."""
-        return read(list[HistoryItem], (yield from get("history/get")).get("items"))
+        return read(list[HistoryItem], (yield from get("history", "get")).get("items"))
 
     @Call
     def item(self, item_uid: str) -> Flow[ItemState]:
         """Return where one request stands."""
-        return read(ItemState, (yield from get(_item_path(item_uid))))
+        return read(ItemState, (yield from get("items", item_uid)))
 
     @Call
     def wait(
@@ -203,16 +202,12 @@ class _Calls:
         patience_s : float
             How long the device layer may be away before `DeviceLayerUnreachable`.
         """
-        return (
-            yield from watch(
-                _item_path(item_uid), on_progress, timeout_s=timeout_s, patience_s=patience_s
-            )
-        )
+        return (yield from watch(item_uid, on_progress, timeout_s=timeout_s, patience_s=patience_s))
 
     @Call
     def log(self, item_uid: str) -> Flow[list[str]]:
         """Return what the device layer has logged about a request, oldest line first."""
-        return read(list[str], (yield from get(f"{_item_path(item_uid)}/log")).get("lines"))
+        return read(list[str], (yield from get("items", item_uid, "log")).get("lines"))
 
     @Call
     def audit(self, limit: int = 100) -> Flow[list[AuditEntry]]:
@@ -248,8 +243,8 @@ class _Calls:
         ttl_s : float
             For how long it can be approved.
         """
-        body = {"item": plan.item(), "note": note or None, "ttl_s": ttl_s}
-        return read(Proposal, (yield from change("proposals", body)))
+        answer = yield from change("proposals", item=plan.item(), note=note or None, ttl_s=ttl_s)
+        return read(Proposal, answer)
 
     @Call
     def proposals(self, *, waiting: bool = True) -> Flow[list[Proposal]]:
@@ -260,7 +255,7 @@ class _Calls:
     @Call
     def proposal(self, proposal_uid: str) -> Flow[Proposal]:
         """Return a proposal, and what became of it."""
-        return read(Proposal, (yield from get(_proposal_path(proposal_uid))))
+        return read(Proposal, (yield from get("proposals", proposal_uid)))
 
     @Call
     def approve(self, proposal: Proposal, *, execute: bool = False) -> Flow[Proposal]:
@@ -269,15 +264,20 @@ class _Calls:
         It is approved as it is here: if it says something else to the device layer, it is
         refused.
         """
-        body = {"digest": proposal.digest, "execute": execute}
-        path = f"{_proposal_path(proposal.proposal_uid)}/approve"
-        return read(Proposal, (yield from command(path, body)))
+        answer = yield from command(
+            "proposals",
+            proposal.proposal_uid,
+            "approve",
+            digest=proposal.digest,
+            execute=execute,
+        )
+        return read(Proposal, answer)
 
     @Call
     def reject(self, proposal_uid: str, reason: str = "") -> Flow[Proposal]:
         """Say no to a proposal."""
-        path = f"{_proposal_path(proposal_uid)}/reject"
-        return read(Proposal, (yield from change(path, {"reason": reason})))
+        answer = yield from change("proposals", proposal_uid, "reject", reason=reason)
+        return read(Proposal, answer)
 
     # Control
 
@@ -306,17 +306,17 @@ class _Calls:
     @Call
     def pause(self) -> Flow[None]:
         """Pause the running plan at its next checkpoint."""
-        yield from command("re/pause", {"option": "deferred"})
+        yield from command("re", "pause", option="deferred")
 
     @Call
     def resume(self) -> Flow[None]:
         """Go on with the paused plan."""
-        yield from command("re/resume")
+        yield from command("re", "resume")
 
     @Call
     def abort(self) -> Flow[None]:
         """End the paused plan as aborted."""
-        yield from command("re/abort")
+        yield from command("re", "abort")
 
     @Call
     def lease(self) -> Flow[Lease]:
@@ -437,7 +437,7 @@ class DeviceLayerClient(_Calls, Blocking):
         self.transport.close()
 
     def awaitable(self) -> "AsyncDeviceLayerClient":
-        """Return a client of the same device layer for coroutines."""
+        """Return a client of the same device layer for coroutines; without this one's control."""
         return AsyncDeviceLayerClient(self.url, timeout_s=self._timeout_s, api_key=self._api_key)
 
 
@@ -477,11 +477,3 @@ def _submit(path: str, plan: PlanCall, patience_s: float) -> Flow[Item]:
         commands=True,
     )
     return read(Item, granted((yield from surely(request, patience_s))).get("item"))
-
-
-def _proposal_path(proposal_uid: str) -> str:
-    return f"proposals/{quote(proposal_uid, safe='')}"
-
-
-def _item_path(item_uid: str) -> str:
-    return f"items/{quote(item_uid, safe='')}"

@@ -199,7 +199,7 @@ class TestNobodyThere:
                 client.status()
             # Whether the plan was accepted is not known, and not pretended to be.
             with pytest.raises(DeviceLayerUnreachable, match="whether the request was accepted"):
-                client.execute(PlanCall("snap"))
+                client.execute(PlanCall("snap"), patience_s=0.2)
 
 
 class TestARefusal:

@@ -211,7 +211,7 @@ def _common(route: ApiRoute, path: str, models: _Models) -> Schema:
 
 
 def _operation_id(method: str, path: str) -> str:
-    return "_".join([method.lower(), *re.findall(r"\w+", path.removeprefix("/api/"))])
+    return "_".join([method.lower(), *re.findall(r"\w+", path.removeprefix("/api"))])
 
 
 def _path_parameters(route: ApiRoute, properties: Mapping[str, Schema]) -> Iterator[Schema]:

@@ -37,6 +37,7 @@ _WIDTH_PX: Final = 16
 # In standard deviations of what has no object: below it nothing is seen.
 _FLOOR: Final = 6.0
 _BLOB_FLOOR: Final = 7.0
+_FAINT: Final = 3.0
 # Of the numbers, where a picture has no noise.
 _PRECISION: Final = 1e-6
 _LEAST_MAGNITUDE: Final = math.asinh(1)
@@ -171,12 +172,14 @@ def _add_blobs(labels: Numbers, signal: Image, oval: tuple[float, float]) -> Non
     """Add a disc wherever there is a blob of the right size that no object explains.
 
     In a picture so faint that no outline can be drawn, the sum over a whole object still shows.
+    What is brighter than faint counts as much as faint, or a grain of dust would weigh as much.
     """
     length, width = oval
     radius = math.sqrt(length * width) / 2
     step = max(1, int(radius / _BLOB_PX))
     known = ndimage.binary_dilation(labels > 0, _disc(width / 4))
-    small = block_means(np.where(known, 0, signal), step)
+    most = _FAINT * _spread(signal)
+    small = block_means(np.where(known, 0, np.clip(signal, -most, most)), step)
     # A Laplacian of a Gaussian answers most to a disc whose radius is sigma times the root of 2.
     response = -ndimage.gaussian_laplace(small, radius / step / math.sqrt(2))
     found = peak_local_max(

@@ -66,6 +66,34 @@ def test_embryos_that_touch_are_told_apart() -> None:
         assert min(verdict.ious) >= 0.85
 
 
+def test_a_crowd_does_not_hide_the_background() -> None:
+    phantom, detection = seen(replace(ORDINARY, embryos=12, pairs=3), 1)
+    verdict = judge(phantom, detection)
+    assert verdict.objects == len(phantom.ovals) == 18
+    assert min(verdict.ious) >= 0.85
+
+
+def test_grains_of_dust_are_no_embryos_and_hide_none() -> None:
+    phantom = Phantom(ORDINARY.resized(*QUICK), 0)
+    pixels = phantom.pixels.copy()
+    chance = np.random.default_rng(0)
+    for row, column in chance.integers(5, 507, (30, 2)):
+        pixels[row - 2 : row + 3, column - 2 : column + 3] += 3000
+    verdict = judge(phantom, detect(Picture(pixels=pixels, pixel_size_um=0.65)))
+    assert (verdict.found, verdict.false) == (len(phantom.ovals), 0)
+
+
+def test_a_dim_embryo_is_found_beside_bright_ones_and_is_the_uncertain_one() -> None:
+    phantom = Phantom(ORDINARY.resized(*QUICK), 0)
+    dim = phantom.truth == 1
+    pixels = np.where(dim, phantom.pixels - 0.8 * 300, phantom.pixels).astype(np.uint16)
+    detection = detect(Picture(pixels=pixels, pixel_size_um=0.65))
+    verdict = judge(phantom, detection)
+    assert (verdict.found, verdict.false) == (len(phantom.ovals), 0)
+    (uncertain,) = (found for found in detection.objects if not found.certain)
+    assert dim[round(uncertain.row_px), round(uncertain.column_px)]
+
+
 def test_labels_are_those_of_the_objects_at_the_resolution_of_the_picture() -> None:
     _, detection = seen(ORDINARY, 3)
     labels = detection.labels

@@ -157,6 +157,7 @@ class _Walk:
         self._plan = plan
         self._budget = budget
         self._answer: Any = None
+        self._deadline = 0.0
         self._said: set[tuple[str, str]] = set()
         self.rehearsal = Rehearsal()
         self.refusals: list[Objection] = []
@@ -166,18 +167,18 @@ class _Walk:
 
     def go(self, ear: Ear) -> None:
         """Follow the plan as far as the budget goes."""
-        deadline = time.monotonic() + self._budget.seconds
+        self._deadline = time.monotonic() + self._budget.seconds
         messages = self._plan.generate()
         goes_on = True
-        while goes_on and time.monotonic() < deadline:
+        while goes_on:
             with ear.listening(self.complain):
                 goes_on = self._some_steps(messages)
         with ear.listening(self.complain), suppress(RuntimeError):
             messages.close()  # it may want to clean up, by messages; there is nothing to
         if self.is_whole:
             for model in self.rehearsal.models:
-                if complaint := model.finish():
-                    self.complain(complaint)
+                model.finish()
+            self._complain_of_models()
         elif self._budget.has_to_end and not self._has_said_enough:
             budget = self._budget
             self.refuse(
@@ -201,6 +202,17 @@ class _Walk:
             self._said.add(("", problem))
             self.complaints.append(Complaint(message=problem, step=self.steps or None))
 
+    def _complain_of_models(self) -> None:
+        complaints = self.rehearsal.models.complaints
+        while complaints:
+            self.complain(complaints.pop(0))
+
+    @property
+    def _is_at_the_end_of_its_budget(self) -> bool:
+        if self.steps >= self._budget.steps or self._has_said_enough:
+            return True
+        return time.monotonic() >= self._deadline
+
     @property
     def _has_said_enough(self) -> bool:
         return len(self.refusals) >= _MOST_TO_SAY
@@ -208,7 +220,7 @@ class _Walk:
     def _some_steps(self, messages: MsgGenerator[Any]) -> bool:
         """Take a few steps, and return whether there may be more."""
         for _ in range(_BATCH):
-            if self.steps >= self._budget.steps or self._has_said_enough:
+            if self._is_at_the_end_of_its_budget:
                 return False
             try:
                 message = messages.send(self._answer)
@@ -232,7 +244,6 @@ class _Walk:
         except (DeviceError, TypeError, ValueError, AttributeError) as error:
             self.refuse("plan", str(error), step=self.steps)
         else:
-            if self.rehearsal.complaint:
-                self.complain(self.rehearsal.complaint)
+            self._complain_of_models()
             return answer
         return None

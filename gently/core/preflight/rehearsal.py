@@ -43,13 +43,10 @@ class Rehearsal:
     ----------
     models
         The devices as the plan has left them so far.
-    complaint
-        What there is to say of the latest message that may be played all the same.
     """
 
     def __init__(self) -> None:
         self.models = Models()
-        self.complaint: str | None = None
         self._ends: dict[Hashable, float] = {}
         self._parts: dict[str, Callable[[Msg], Any]] = {
             "set": self._set,
@@ -80,7 +77,6 @@ class Rehearsal:
         TypeError
             For what cannot be played.
         """
-        self.complaint = None
         try:
             part = self._parts[message.command]
         except KeyError:
@@ -141,12 +137,16 @@ class Rehearsal:
         timeout_s = message.kwargs.get("timeout")
         waits_s = ends_s - self.models.now_s
         if timeout_s is not None and waits_s > timeout_s:
-            self.complaint = f"gives up after {timeout_s:g} s what takes about {waits_s:.3g} s"
+            self.models.complaints.append(
+                f"gives up after {timeout_s:g} s what takes about {waits_s:.3g} s"
+            )
         self.models.now_s = max(self.models.now_s, ends_s)
         return True
 
     def _pause(self, _: Msg) -> None:
-        self.complaint = "pauses by itself, until somebody resumes it; that time is not estimated"
+        self.models.complaints.append(
+            "pauses by itself, until somebody resumes it; that time is not estimated"
+        )
 
 
 _WITHOUT_EFFECT = (

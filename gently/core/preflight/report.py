@@ -1,7 +1,6 @@
 """What a preflight has found, as it is answered over HTTP."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -73,12 +72,6 @@ class PreflightReport(_Answer):
             raise PlanRefusedError(
                 self.plan, tuple(FieldError(r.field, _sentence(r)) for r in self.refusals)
             )
-
-    def summary(self) -> dict[str, Any]:
-        """Return the figures that an operator asks for first."""
-        return self.model_dump(
-            mode="json", include={"seconds", "volumes", "bytes_needed", "light_ms", "is_whole"}
-        )
 
 
 def _sentence(refusal: Objection) -> str:

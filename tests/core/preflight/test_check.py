@@ -523,6 +523,22 @@ def test_a_wait_that_is_too_short_is_told(devices: Mapping[str, HardwareDevice])
     assert "gives up after 1 s what takes about 50" in found.warnings[0].message
 
 
+def test_a_motion_that_takes_longer_than_its_device_is_given_is_told(
+    devices: Mapping[str, HardwareDevice],
+) -> None:
+    stage = devices["xy_stage"]
+    assert isinstance(stage, XYStage)
+    stage.pace.learn(100, 40.0)
+
+    def far(stage: XYStage) -> MsgGenerator[None]:
+        yield from bps.mv(stage, (100, 0))
+
+    found = report(bound(far, stage=stage))
+
+    assert found.ok
+    assert "needs about 40 s for a motion, and is given up after 1 s" in found.warnings[0].message
+
+
 def test_a_plan_that_pauses_by_itself_says_so() -> None:
     def thoughtful() -> MsgGenerator[None]:
         yield from bps.pause()
