@@ -1,5 +1,6 @@
 """Connections that do not ask: closed in time, or earlier to make room for one that does."""
 
+import json
 import socket
 import threading
 import time
@@ -106,6 +107,17 @@ def test_one_that_listens_to_events_stays(serve: Callable[..., Connect]) -> None
 def test_a_head_without_an_end_is_not_read_for_ever(serve: Callable[..., Connect]) -> None:
     lines = (b"X-%d: %s\r\n" % (number, 1_000 * b"x") for number in range(10_000))
     assert is_cut_off(serve()(), [b"GET /api/ping HTTP/1.1\r\n", *lines])
+
+
+def test_what_is_no_http_is_refused_in_the_form_of_every_refusal(
+    serve: Callable[..., Connect],
+) -> None:
+    connection = serve()()
+    connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+    head, _, body = connection.recv(65_536).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert json.loads(body)["detail"].startswith("Invalid HTTP request")
+    assert is_closed(connection)
 
 
 def test_the_longest_waiting_makes_room_for_the_newest(serve: Callable[..., Connect]) -> None:

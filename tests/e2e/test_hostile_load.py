@@ -19,6 +19,8 @@ SLOW = 1_000
 BODY_BYTES = 100_000_000
 OWN_FILES = 500
 """Left for the tests themselves."""
+MOST_FILES = 2_048 + OWN_FILES
+"""As many connections as there may be, and what the device layer works with."""
 MORE_MEMORY_BYTES = 300_000_000
 """What 100 MB bodies and 10,000 connections may cost at most, all together."""
 
@@ -166,15 +168,16 @@ def test_a_crowd_costs_no_frame_and_keeps_nobody_from_an_answer(
     count = most_connections if kind == "idle" else SLOW
     record_property("connections", count)  # fewer than 10,000 if the machine allows no more
     first, more = CROWDS[kind]
-    memory = psutil.Process(layer.process.pid).memory_info
+    process = psutil.Process(layer.process.pid)
     uid = acquire(http, num_slices=1_500)
-    before = memory().rss
+    before = process.memory_info().rss
 
     with crowd(layer, count, first) as connections:
         for _ in range(5):
             dribble(connections, more)
             assert newcomer(layer, "GET", "/api/status")["running_item_uid"] == uid
-        assert memory().rss - before < MORE_MEMORY_BYTES
+        assert process.memory_info().rss - before < MORE_MEMORY_BYTES
+        assert process.num_fds() < MOST_FILES
         assert_nothing_is_missing(http, uid)
 
 
