@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gently import local_key
 from gently.settings import DeviceLayerSettings, SettingsError
 
 if TYPE_CHECKING:
@@ -69,14 +70,21 @@ def _stop(given: Mapping[str, Any]) -> int:
 
 
 def _serve(settings: DeviceLayerSettings) -> None:
-    from gently.api import ApiServer, bind, create_app  # noqa: PLC0415
+    from gently.api import (  # noqa: PLC0415
+        ApiServer,
+        bind,
+        create_app,
+        make_room_for_connections,
+    )
     from gently.core.device_layer import DeviceLayer  # noqa: PLC0415
 
     # The port first: a second device layer must be refused before it touches the hardware.
     with bind(settings.host, settings.port) as listener, DeviceLayer(settings) as layer:
         app = create_app(layer, ready=lambda: print(_banner(layer), flush=True))  # noqa: T201
         try:
-            ApiServer(app, layer.events, layer.console.lines).run(sockets=[listener])
+            streams = (layer.events, layer.console.lines)
+            server = ApiServer(app, *streams, connections=make_room_for_connections())
+            server.run(sockets=[listener])
         finally:
             _on_end_signals(signal.SIG_IGN)  # the microscope is put away, whatever comes
 
@@ -109,6 +117,7 @@ gently {layer.version}: {layer.instrument.file.description or layer.instrument.n
 
   listening on  {url}
   volumes go to {layer.store.volumes}
+  the key is in {local_key.source()}
 
 Next, in a second terminal:
   {copilot} --run "acquire_volume num_slices=50 exposure_ms=5"

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mm_test_adapters
 import numpy as np
@@ -30,6 +31,7 @@ from pymmcore_plus import CMMCorePlus
 from benchmarks.processes import Peak, free_port, resident_mib, started
 from benchmarks.ways import WAYS, json_seconds
 from gently.client import DeviceLayerClient
+from gently.wire import Volume
 
 _HERE = Path(__file__).parent
 _FRAME = (2048, 2048)
@@ -67,13 +69,16 @@ def _measure(folder: Path, slices: int, exposure_ms: float, runs: int) -> None:
     camera = Measured("camera alone", [_camera(slices, exposure_ms) for _ in range(runs)])
     raw: list[float] = []
     ours: list[float] = []
+    volumes: list[dict[str, Any]] = []
     with _device_layer(folder) as (client, process):
         idle_mib = resident_mib(process)
         with Peak(process) as peak:
             # Taken in turn, so that a slow minute of the disk is shared.
             for _ in range(runs):
                 raw.append(_raw(folder / "raw.bin", slices))
-                ours.append(_acquire(client, folder, slices, exposure_ms))
+                seconds, volume = _acquire(client, folder, slices, exposure_ms)
+                ours.append(seconds)
+                volumes.append(volume.metadata())
     measured = [Measured("raw writes + fsync", raw), camera, Measured("gently", ours)]
     for way in measured:
         print(
@@ -84,6 +89,11 @@ def _measure(folder: Path, slices: int, exposure_ms: float, runs: int) -> None:
     mine = measured[-1].median
     print(f"  gently / raw    {mine / measured[0].median:.3f}")
     print(f"  gently / camera {mine / camera.median:.3f}")
+    waited = [volume["back_pressure_s"] for volume in volumes]
+    print(
+        f"  frames {min(volume['frames'] for volume in volumes)} of {slices} in every run; "
+        f"waited for the disk {statistics.median(waited):.3f} s (max {max(waited):.3f})"
+    )
     print(f"  peak memory above idle {peak.mib - idle_mib:.0f} MiB (idle {idle_mib:.0f} MiB)")
 
 
@@ -148,7 +158,9 @@ def _raw(path: Path, slices: int) -> float:
     return seconds
 
 
-def _acquire(client: DeviceLayerClient, folder: Path, slices: int, exposure_ms: float) -> float:
+def _acquire(
+    client: DeviceLayerClient, folder: Path, slices: int, exposure_ms: float
+) -> tuple[float, Volume]:
     """Return the time from the submission to the end of the item, by the one clock of both."""
     began = time.time()
     item = client.execute(
@@ -157,9 +169,10 @@ def _acquire(client: DeviceLayerClient, folder: Path, slices: int, exposure_ms: 
     ended = client.wait(item.item_uid)
     if ended.result is None or ended.result.time_stop is None or ended.state != "completed":
         raise SystemExit(f"the volume was not taken: {ended}")
+    (volume,) = client.volumes(limit=1)
     for path in (folder / "volumes").iterdir():
         path.unlink()
-    return ended.result.time_stop - began
+    return ended.result.time_stop - began, volume
 
 
 @contextmanager
@@ -178,7 +191,7 @@ def _device_layer(folder: Path) -> Iterator[tuple[DeviceLayerClient, psutil.Proc
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--slices", type=int, default=200)
-    parser.add_argument("--exposure-ms", type=float, nargs="+", default=[0.1, 10.0])
+    parser.add_argument("--exposure-ms", type=float, nargs="+", default=[0.1, 3.55, 5.6, 10.0])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--others", action="store_true", help="compare other writers as well")
     parser.add_argument("--storage", type=Path, help="where to write (default: the system's)")

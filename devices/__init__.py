@@ -28,6 +28,8 @@ from devices.instrument import Instrument
 from devices.instrument_file import InstrumentFile, built_in_instruments, load_instrument_file
 from devices.light_sheet import LightSheet
 from devices.limits import Limits
+from devices.model import DeviceModel, Models
+from devices.pace import Line, Pace
 from devices.shutter import Shutter
 from devices.stage import FocusDrive, Stage, XYStage
 
@@ -39,6 +41,7 @@ __all__ = [
     "CoreError",
     "CoreTimeoutError",
     "DeviceError",
+    "DeviceModel",
     "FileFormat",
     "FocusDrive",
     "FrameSink",
@@ -49,8 +52,11 @@ __all__ = [
     "LightSheet",
     "LimitError",
     "Limits",
+    "Line",
+    "Models",
     "OnShort",
     "OpenSink",
+    "Pace",
     "PlannedVolume",
     "Shutter",
     "Stage",

@@ -5,16 +5,18 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from ophyd import Device
 from ophyd.status import DeviceStatus, WaitTimeoutError
 
 from devices.core import Core
 from devices.errors import CoreTimeoutError, DeviceError
+from devices.model import DeviceModel, Models
 
 __all__ = ["ActionStatus", "HardwareDevice", "Reading"]
 
+T = TypeVar("T")
 _ANSWER_S = 5.0
 
 Reading = dict[str, Any]
@@ -112,6 +114,15 @@ class HardwareDevice(Device):  # type: ignore[misc]
             for key, reading in self._last.items()
         }
 
+    def model(self, models: Models) -> DeviceModel:  # noqa: ARG002 - for those made of others
+        """Return the device as it was read last, to be modelled further."""
+        return DeviceModel(self)
+
+    @property
+    def pace_source(self) -> str:
+        """Where the times of its model come from; empty if it takes none."""
+        return ""
+
     def check_safe(self) -> None:
         """Raise `DeviceError` if the hardware is not in its safe state after a `stop`."""
 
@@ -138,11 +149,11 @@ class HardwareDevice(Device):  # type: ignore[misc]
         for listener in self._listeners:
             listener(self)
 
-    def _status(self, future: "Future[Any]") -> ActionStatus:
-        """Return a status that ends with `future`."""
+    def _status(self, future: "Future[T]", then: Callable[[T], None]) -> ActionStatus:
+        """Return a status that ends with `future`, after `then` has seen what came of it."""
         status = ActionStatus(self)
 
-        def end(done: "Future[Any]") -> None:
+        def end(done: "Future[T]") -> None:
             error = done.exception()
             if isinstance(error, CoreTimeoutError):
                 with suppress(DeviceError):  # the timeout is what is told
@@ -150,6 +161,7 @@ class HardwareDevice(Device):  # type: ignore[misc]
             if error:
                 status.set_exception(error)
             else:
+                then(done.result())
                 status.set_finished()
 
         future.add_done_callback(end)

@@ -7,8 +7,10 @@ import numpy as np
 from devices.base import ActionStatus, HardwareDevice
 from devices.core import Core
 from devices.limits import Limits
+from devices.model import DeviceModel, Models
+from devices.pace import Line, Pace
 
-__all__ = ["Camera"]
+__all__ = ["Camera", "CameraModel"]
 
 
 class Camera(HardwareDevice):
@@ -46,15 +48,18 @@ class Camera(HardwareDevice):
         self.frames_differ = frames_differ
         self.last_frame_bytes = 0
         """Of a frame of the format that was asked for last; 0 before that."""
+        self.readout = Pace(Line(0.0))
+        """What a frame takes beyond its exposure."""
+        self._exposure = f"{name}_exposure"
 
     def set(self, value: float) -> ActionStatus:
         """Set the exposure in ms; returns at once."""
-        exposure_ms = self._checked(value)
-        return self._status(self._core.set_exposure_ms(self.label, exposure_ms))
+        future = self._core.set_exposure_ms(self.label, self.checked(value))
+        return self._status(future, lambda found_ms: self._remember({self._exposure: found_ms}))
 
     def check_value(self, value: Any) -> None:
         """Raise `LimitError` unless `value` is an exposure within the limits."""
-        self._checked(value)
+        self.checked(value)
 
     def frame_format(self) -> tuple[int, int, np.dtype[Any]]:
         """Return the height and width in pixels, and the dtype, of a frame; asks the hardware."""
@@ -68,10 +73,27 @@ class Camera(HardwareDevice):
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the data key of the exposure, in ms."""
-        return {f"{self.name}_exposure": self._key("ms")}
+        return {self._exposure: self._key("ms")}
+
+    def model(self, models: Models) -> "CameraModel":  # noqa: ARG002
+        """Return a model that takes an exposure."""
+        return CameraModel(self)
+
+    def checked(self, value: Any) -> float:
+        """Return an exposure in ms, or raise `LimitError`."""
+        return self.limits["exposure_ms"].check(f"{self.name}.exposure_ms", value)
 
     def _read_hardware(self) -> dict[str, float]:
-        return {f"{self.name}_exposure": self._core.exposure_ms(self.label)}
+        return {self._exposure: self._core.exposure_ms(self.label)}
 
-    def _checked(self, value: Any) -> float:
-        return self.limits["exposure_ms"].check(f"{self.name}.exposure_ms", value)
+
+class CameraModel(DeviceModel):
+    """A camera whose exposure follows the plan."""
+
+    device: Camera
+
+    def set(self, value: Any) -> float:
+        """Set the exposure in ms."""
+        (key,) = self.device.describe()
+        self.values[key] = self.device.checked(value)
+        return 0.0

@@ -66,10 +66,23 @@ class VolumeRequest:
         """Whether its slices lie at different places."""
         return self.num_slices > 1 and self.step_um != 0
 
+    @property
+    def goes_somewhere(self) -> bool:
+        """Whether the slice drive is sent anywhere."""
+        return self.is_sweep or self.center_um is not None
+
+    def position_um(self, center_um: float, index: int) -> float:
+        """Return where a slice is taken, around `center_um`."""
+        first_um = center_um - self.step_um * (self.num_slices - 1) / 2
+        return first_um + index * self.step_um
+
     def positions_um(self, center_um: float) -> list[float]:
         """Return where each slice is taken, around `center_um`."""
-        first_um = center_um - self.step_um * (self.num_slices - 1) / 2
-        return [first_um + index * self.step_um for index in range(self.num_slices)]
+        return [self.position_um(center_um, index) for index in range(self.num_slices)]
+
+    def ends_um(self, center_um: float) -> tuple[float, float]:
+        """Return where the first and the last slice are taken."""
+        return self.position_um(center_um, 0), self.position_um(center_um, self.num_slices - 1)
 
 
 @dataclass(frozen=True, kw_only=True)

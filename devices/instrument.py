@@ -83,6 +83,18 @@ class Instrument:
         """The instrument's name."""
         return self.file.name
 
+    def find_stages(self) -> None:
+        """Read the stages of which a motion was not seen to arrive.
+
+        Raises
+        ------
+        CoreTimeoutError, CoreError
+            If one does not answer.
+        """
+        for device in self.devices.values():
+            if isinstance(device, Stage):
+                device.find()
+
     def close(self) -> None:
         """Bring every device to its safe state, read it back, and unload the hardware.
 
@@ -123,7 +135,9 @@ class Instrument:
             if isinstance(device, Shutter):
                 device.check_safe()  # the core has put out the light: see that it did go out
             if isinstance(device, Camera):
-                device.frame_format()  # preflight reckons with it
+                device.frame_format()  # preflight reckons with it, and with the speeds
+            if isinstance(device, Stage):
+                device.read_speeds()
             readings = device.read()
         except DeviceError as error:
             return BootLine(*line, str(error), is_ready=False)
@@ -203,7 +217,13 @@ class _Builder:
         )
 
     def _shutter(self, name: str, entry: ShutterEntry) -> Shutter:
-        return Shutter(name, core=self._core, label=entry.label, timeout_s=entry.timeout_s)
+        return Shutter(
+            name,
+            core=self._core,
+            label=entry.label,
+            timeout_s=entry.timeout_s,
+            power_mw=entry.power_mw,
+        )
 
     def _camera(self, name: str, entry: CameraEntry) -> Camera:
         return Camera(

@@ -87,6 +87,7 @@ class ShutterEntry(_Entry):
     kind: Literal["shutter"]
     label: Label
     timeout_s: Positive = 5.0
+    power_mw: Positive | None = None
 
 
 class CameraEntry(_Entry):

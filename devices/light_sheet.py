@@ -2,16 +2,27 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from devices.base import ActionStatus, HardwareDevice
 from devices.camera import Camera
 from devices.core import Core
 from devices.errors import AcquisitionError, DeviceError, LimitError, StoppedError
-from devices.frames import AcquiredVolume, FrameSink, OpenSink, PlannedVolume, VolumeRequest
+from devices.frames import (
+    AcquiredVolume,
+    FileFormat,
+    FrameSink,
+    OpenSink,
+    PlannedVolume,
+    VolumeRequest,
+)
+from devices.light_sheet_model import LightSheetModel
 from devices.limits import is_finite_number
+from devices.model import Models
+from devices.pace import Line, Pace
 from devices.shutter import Shutter
 from devices.slicing import Slicer, Slicing
 from devices.stage import FocusDrive, Stage
@@ -23,6 +34,9 @@ __all__ = ["LightSheet"]
 LOGGER = logging.getLogger(__name__)
 _PAUSE_S = 2.0
 _REST_S = 1.0
+# Until a volume was taken: as an ordinary disk does.
+_SET_UP_S = 0.05
+_BYTE_S = 1e-9
 
 
 class LightSheet(HardwareDevice):
@@ -61,11 +75,17 @@ class LightSheet(HardwareDevice):
     ) -> None:
         super().__init__(name, core=core, label=camera.label)
         self.limits = camera.limits
-        self._camera = camera
-        self._drive = slice_drive
-        self._shutter = shutter
+        self.camera = camera
+        self.slice_drive = slice_drive
+        self.shutter = shutter
+        self.slicer = Slicer(core, camera, slice_drive, slicing)
+        self.paces: Mapping[FileFormat, Pace] = {
+            name: Pace(Line(_SET_UP_S, _BYTE_S)) for name in get_args(FileFormat)
+        }
+        """What a volume takes beyond its course: setting up, and the file, by its bytes."""
+        self.light_pace = Pace(Line(0.0))
+        """For how long the light is on before the first frame and after the last."""
         self._stages = stages
-        self._slicer = Slicer(core, camera, slice_drive, slicing)
         self._open_sink = open_sink
         self._request: VolumeRequest | None = None
         self._cancelled = threading.Event()
@@ -78,8 +98,16 @@ class LightSheet(HardwareDevice):
 
     # ------------------------------------------------------------------ bluesky's verbs
 
-    def check_prepare(self, request: VolumeRequest) -> None:
-        """Raise `LimitError` if the request cannot be carried out. Never asks the hardware."""
+    def check_prepare(self, request: VolumeRequest, drive_um: float | None = None) -> None:
+        """Raise `LimitError` if the request cannot be carried out. Never asks the hardware.
+
+        Parameters
+        ----------
+        request
+            For a volume.
+        drive_um
+            Where the slice drive is by then; None takes where it was read last.
+        """
         if type(request.num_slices) is not int or request.num_slices < 1:
             raise LimitError(
                 f"{self.name} takes 1 slice or more, not {request.num_slices!r}", field="num_slices"
@@ -95,30 +123,23 @@ class LightSheet(HardwareDevice):
                 f"{request.compression}, or for no compression",
                 field="compression",
             )
-        self._camera.check_value(request.exposure_ms)
-        center_um = request.center_um
-        if center_um is None:
-            if not request.is_sweep:
-                return
-            center_um = self._drive.last_reading()[self._drive.name]["value"]
-        self._slicer.check_sweep(request, center_um)
-
-    def volume_bytes(self, request: VolumeRequest) -> int:
-        """Return the size of the pixels asked for, at the camera's last known format."""
-        return request.num_slices * self._camera.last_frame_bytes
+        self.camera.check_value(request.exposure_ms)
+        if drive_um is None:
+            drive_um = self.slice_drive.last_reading()[self.slice_drive.name]["value"]
+        self.slicer.check(request, drive_um)
 
     def prepare(self, request: VolumeRequest) -> ActionStatus:
         """Check the request and set the exposure; returns at once."""
         self.check_prepare(request)
         self._request = request
-        return self._camera.set(request.exposure_ms)
+        return self.camera.set(request.exposure_ms)
 
     def trigger(self) -> VolumeStatus:
         """Take the prepared volume; returns at once, done when it is published."""
         if self._request is None:
-            raise AcquisitionError(f"{self.name} was triggered before it was prepared")
+            raise self.unprepared()
         if self._under_way is not None and not self._under_way.done:
-            raise AcquisitionError(f"{self.name} is still taking a volume")
+            raise self.busy()
         self._under_way = status = VolumeStatus(self, self._request.num_slices)
         self._cancelled = threading.Event()
         self.published = None
@@ -131,6 +152,28 @@ class LightSheet(HardwareDevice):
         )
         self._thread.start()
         return status
+
+    def volume_bytes(self, request: VolumeRequest) -> int:
+        """Return the size of the pixels asked for, at the camera's last known format."""
+        return request.num_slices * self.camera.last_frame_bytes
+
+    def unprepared(self) -> AcquisitionError:
+        """Return why it cannot be triggered before it was prepared."""
+        return AcquisitionError(f"{self.name} was triggered before it was prepared")
+
+    def busy(self) -> AcquisitionError:
+        """Return why it cannot be triggered twice at once."""
+        return AcquisitionError(f"{self.name} is still taking a volume")
+
+    def model(self, models: Models) -> LightSheetModel:
+        """Return a model that takes volumes, with the models of its parts."""
+        return LightSheetModel(self, models)
+
+    @property
+    def pace_source(self) -> str:
+        """Where the times of its volumes come from."""
+        files = "; ".join(f"{name} {pace.source}" for name, pace in self.paces.items())
+        return f"readout of a frame {self.camera.readout.source}; setting up and file: {files}"
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the data keys: the volume, outside of the documents, and its uid."""
@@ -175,7 +218,7 @@ class LightSheet(HardwareDevice):
     def stop(self, *, success: bool = False) -> None:  # noqa: ARG002 - bluesky's signature
         """Close the shutter and end the sequence, at once."""
         self._cancelled.set()
-        self._shutter.stop()
+        self.shutter.stop()
 
     def check_safe(self) -> None:
         """Raise `DeviceError` if a volume is still under way, after a moment to end."""
@@ -236,20 +279,26 @@ class LightSheet(HardwareDevice):
     def _take(
         self, request: VolumeRequest, status: VolumeStatus, cancelled: threading.Event
     ) -> AcquiredVolume:
+        began = time.monotonic()
         planned, positions_um = self._plan(request)
+        drive_um = planned.positions_um[f"{self.slice_drive.name}.z"]
+        course = self.slicer.course(request, drive_um)
         came = 0
         with self._open_sink(planned) as sink:
             try:
                 with (
-                    self._slicer.slices(request, positions_um, planned, cancelled) as slices,
-                    self._lit(cancelled),
+                    self.slicer.slices(request, positions_um, planned, cancelled) as slices,
+                    self._lit(cancelled, course.lit_s),
                 ):
                     for came, (pixels, elapsed_s, z_um) in enumerate(slices, start=1):
                         sink.write(pixels, index=came - 1, delta_t_s=elapsed_s, z_um=z_um)
                         status.progress(came)
             except AcquisitionError as error:
                 raise self._short(request, sink, came, error) from error
-            return sink.finish()
+            volume = sink.finish()
+        left_out_s = time.monotonic() - began - course.seconds
+        self.paces[request.file_format].learn(self.volume_bytes(request), left_out_s)
+        return volume
 
     def _short(
         self, request: VolumeRequest, sink: FrameSink, came: int, error: AcquisitionError
@@ -265,28 +314,25 @@ class LightSheet(HardwareDevice):
 
     def _plan(self, request: VolumeRequest) -> tuple[PlannedVolume, list[float]]:
         """Read from the hardware all that has to be known before the light goes on."""
-        height, width, dtype = self._camera.frame_format()
+        height, width, dtype = self.camera.frame_format()
         self._shape, self._dtype = (request.num_slices, height, width), dtype.str
         found_um = self._positions_um()
-        center_um = request.center_um
-        if center_um is None:
-            center_um = found_um[f"{self._drive.name}.z"]
-        if request.is_sweep or request.center_um is not None:
-            self._slicer.check_sweep(request, center_um)
-        self._slicer.check_steps(request)
+        drive_um = found_um[f"{self.slice_drive.name}.z"]
+        self.slicer.check(request, drive_um)
+        center_um = drive_um if request.center_um is None else request.center_um
         positions_um = request.positions_um(center_um)
         planned = PlannedVolume(
             shape=(request.num_slices, height, width),
             dtype=dtype.name,
-            pixel_size_um=self._camera.pixel_size_um,
+            pixel_size_um=self.camera.pixel_size_um,
             step_um=request.step_um,
-            exposure_ms=float(self._camera.read()[f"{self._camera.name}_exposure"]["value"]),
+            exposure_ms=float(self.camera.read()[f"{self.camera.name}_exposure"]["value"]),
             positions_um=found_um,
             first_z_um=positions_um[0],
-            z_tolerance_um=self._drive.tolerance_um,
-            significant_bits=self._camera.significant_bits(),
-            frames_differ=self._camera.frames_differ,
-            camera=self._camera.name,
+            z_tolerance_um=self.slice_drive.tolerance_um,
+            significant_bits=self.camera.significant_bits(),
+            frames_differ=self.camera.frames_differ,
+            camera=self.camera.name,
             run_uid=request.run_uid,
             file_format=request.file_format,
             compression=request.compression,
@@ -302,13 +348,17 @@ class LightSheet(HardwareDevice):
         return found
 
     @contextmanager
-    def _lit(self, cancelled: threading.Event) -> Iterator[None]:
+    def _lit(self, cancelled: threading.Event, frames_s: float) -> Iterator[None]:
+        """Have the light on for frames that take so long."""
         if cancelled.is_set():
             raise StoppedError(f"{self.name} was stopped before the light went on")
+        began = time.monotonic()
         try:
-            self._shutter.set("open").wait_answered(self._shutter.timeout_s)
+            self.shutter.set("open").wait_answered(self.shutter.timeout_s)
             yield
         finally:
             # Past the queue of ordinary calls: a drive that hangs must not keep the light on.
-            self._shutter.stop()
-            self._shutter.check_safe()
+            self.shutter.stop()
+            lit_s = time.monotonic() - began
+            self.shutter.check_safe()
+        self.light_pace.learn(0, lit_s - frames_s)

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 from devices.base import ActionStatus, HardwareDevice
 from devices.core import Core
 from devices.errors import DeviceError, LimitError
+from devices.model import DeviceModel, Models
 
-__all__ = ["Shutter"]
+__all__ = ["Shutter", "ShutterModel"]
 
 _REST_S = 1.0
 _POLL_S = 0.01
@@ -20,20 +21,34 @@ class Shutter(HardwareDevice):
     ----------
     timeout_s
         How long it may take to open or close.
+    power_mw
+        Of the light that it lets onto the sample, in mW; None if nobody has measured it.
     """
 
     core_kinds: ClassVar[frozenset[str]] = frozenset({"Shutter"})
     states: ClassVar[tuple[str, str]] = ("closed", "open")
 
-    def __init__(self, name: str, *, core: Core, label: str, timeout_s: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        core: Core,
+        label: str,
+        timeout_s: float,
+        power_mw: float | None = None,
+    ) -> None:
         super().__init__(name, core=core, label=label)
         self.timeout_s = timeout_s
+        self.power_mw = power_mw
 
     def set(self, value: str) -> ActionStatus:
         """Open or close it; returns at once. The status is done when it is read back so."""
         self.check_value(value)
+        future = self._core.set_shutter(
+            self.label, is_open=value == "open", timeout_s=self.timeout_s
+        )
         return self._status(
-            self._core.set_shutter(self.label, is_open=value == "open", timeout_s=self.timeout_s)
+            future, lambda is_open: self._remember({self.name: self.states[is_open]})
         )
 
     def check_value(self, value: Any) -> None:
@@ -60,5 +75,59 @@ class Shutter(HardwareDevice):
         """Return the data key of the state."""
         return {self.name: self._key("", "string")}
 
+    def model(self, models: Models) -> "ShutterModel":
+        """Return a model that counts for how long it is open."""
+        return ShutterModel(self, models)
+
     def _read_hardware(self) -> dict[str, str]:
         return {self.name: self.states[self._core.shutter_open(self.label)]}
+
+
+class ShutterModel(DeviceModel):
+    """A shutter that counts the light it lets through."""
+
+    device: Shutter
+
+    def __init__(self, device: Shutter, models: Models) -> None:
+        super().__init__(device)
+        self._models = models
+        self._open_since_s: float | None = None
+        if device.power_mw is not None:
+            self.use.energy_mj = 0.0
+
+    def set(self, value: Any) -> float:
+        """Open or close it."""
+        self.device.check_value(value)
+        self.values[self.device.name] = value
+        if value == "closed":
+            self._close()
+        elif self._open_since_s is None:
+            self._open_since_s = self._models.now_s
+        return 0.0
+
+    def light_up(self, seconds: float) -> None:
+        """Be open for a while that others have timed, and closed afterwards."""
+        self.stop()
+        self._count(seconds)
+
+    def stop(self) -> None:
+        """Close it."""
+        self.set("closed")
+
+    def finish(self) -> None:
+        """Complain of a light that nobody has switched off."""
+        if self._open_since_s is not None:
+            self._models.complaints.append(
+                f"leaves {self.device.name} open: the sample goes on bleaching"
+            )
+        self._close()
+
+    def _close(self) -> None:
+        if self._open_since_s is not None:
+            self._count(self._models.now_s - self._open_since_s)
+            self._open_since_s = None
+
+    def _count(self, seconds: float) -> None:
+        self.use.light_s += seconds
+        if self.device.power_mw is not None:
+            self.use.energy_mj = (self.use.energy_mj or 0.0) + seconds * self.device.power_mw

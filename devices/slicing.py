@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from numpy.typing import NDArray
@@ -15,12 +16,31 @@ from devices.errors import AcquisitionError, DeviceError, LimitError, StoppedErr
 from devices.frames import PlannedVolume, VolumeRequest
 from devices.stage import FocusDrive
 
-__all__ = ["Slicer", "Slices", "Slicing"]
+__all__ = ["Course", "Slicer", "Slices", "Slicing"]
 
 LOGGER = logging.getLogger(__name__)
 Slicing = Literal["stepped", "sequenced"]
 Slices = Generator[tuple[NDArray[Any], float, float]]
 """Of (pixels, seconds since the first, z in µm)."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What taking a volume comes to.
+
+    Parameters
+    ----------
+    stations_um
+        Where the drive turns, in order; none if it stays where it is.
+    seconds
+        For how long it takes.
+    lit_s
+        For how long the light is on.
+    """
+
+    stations_um: tuple[float, ...]
+    seconds: float
+    lit_s: float
 
 
 class Slicer:
@@ -41,12 +61,22 @@ class Slicer:
         self._drive = drive
         self._slicing = slicing
 
-    def check_sweep(self, request: VolumeRequest, center_um: float) -> None:
-        """Raise `LimitError` if a slice would lie beyond the drive's limits."""
-        positions_um = request.positions_um(center_um)
+    def check(self, request: VolumeRequest, drive_um: float) -> None:
+        """Raise `LimitError` if a slice would lie beyond the drive's limits; asks no hardware.
+
+        Parameters
+        ----------
+        request
+            For a volume.
+        drive_um
+            Where the drive is by then.
+        """
+        if not request.goes_somewhere:
+            return
+        center_um = drive_um if request.center_um is None else request.center_um
         try:
-            for end_um in (positions_um[0], positions_um[-1]):
-                self._drive.check_value(end_um)
+            for end_um in request.ends_um(center_um):
+                self._drive.target_um(end_um, (drive_um,))
         except LimitError as error:
             if not request.is_sweep:
                 raise LimitError(str(error), field="center_um") from None
@@ -55,20 +85,33 @@ class Slicer:
                 f"{center_um:g} µm does not fit: {error}. Lower num_slices or step_um.",
                 field="step_um",
             ) from None
-
-    def check_steps(self, request: VolumeRequest) -> None:
-        """Raise `AcquisitionError` if the drive is to step by itself and cannot so often.
-
-        Asks the hardware.
-        """
-        if not request.is_sweep or self._slicing == "stepped":
-            return
         most = self._drive.step_limit
-        if request.num_slices > most:
-            raise AcquisitionError(
+        if request.is_sweep and self._slicing == "sequenced" and request.num_slices > most:
+            raise LimitError(
                 f"{self._drive.name} can step through {most} positions by itself, not "
-                f"{request.num_slices}. Lower num_slices, or set slicing: stepped."
+                f"{request.num_slices}. Lower num_slices, or set slicing: stepped.",
+                field="num_slices",
             )
+
+    def course(self, request: VolumeRequest, drive_um: float) -> Course:
+        """Return what the drive and the light would do, as far as it is known beforehand."""
+        frame_s = request.exposure_ms / 1000 + max(0.0, self._camera.readout.seconds(0))
+        lit_s = request.num_slices * frame_s
+        if not request.goes_somewhere:
+            return Course((), lit_s, lit_s)
+        first_um, last_um = request.ends_um(
+            drive_um if request.center_um is None else request.center_um
+        )
+        if not request.is_sweep:
+            go_s = self._drive.duration_s((drive_um,), (first_um,))
+            return Course((first_um,), go_s + lit_s, lit_s)
+        if self._slicing == "stepped":
+            step_s = self._drive.duration_s((first_um,), (first_um + request.step_um,))
+            lit_s += (request.num_slices - 1) * step_s
+        back_um = (first_um + last_um) / 2
+        dark_s = self._drive.duration_s((drive_um,), (first_um,))
+        dark_s += self._drive.duration_s((last_um,), (back_um,))
+        return Course((first_um, last_um, back_um), dark_s + lit_s, lit_s)
 
     @contextmanager
     def slices(
@@ -83,7 +126,7 @@ class Slicer:
         with ExitStack() as undo:
             if request.is_sweep:
                 undo.enter_context(self._back_to((positions_um[0] + positions_um[-1]) / 2))
-            if request.is_sweep or request.center_um is not None:
+            if request.goes_somewhere:
                 self._go_to(positions_um[0])
             if not request.is_sweep:
                 # Nothing steps with the frames, so the camera may rest when the buffer is full.
@@ -143,9 +186,18 @@ class Slicer:
         for first in range(0, len(positions_um), most):
             offset_s = time.monotonic() - began if first else 0.0
             chunk = positions_um[first : first + most]
+            times_s: list[float] = []
             with self._frames(len(chunk), planned, cancelled) as frames:
                 for frame, z_um in zip(frames, chunk, strict=True):
+                    times_s.append(frame.elapsed_s)
                     yield frame.pixels, offset_s + frame.elapsed_s, z_um
+            self._learn_readout(times_s, planned.exposure_ms / 1000)
+
+    def _learn_readout(self, times_s: list[float], exposure_s: float) -> None:
+        """See how far apart the frames of a sequence came."""
+        if len(times_s) > 1:
+            period_s = (times_s[-1] - times_s[0]) / (len(times_s) - 1)
+            self._camera.readout.learn(0, period_s - exposure_s)
 
     def _stepped(
         self, positions_um: list[float], planned: PlannedVolume, cancelled: threading.Event

@@ -16,9 +16,12 @@ from typing import Any, TypeVar
 
 from devices.errors import CoreTimeoutError, DeviceError
 
-__all__ = ["Worker"]
+__all__ = ["POLL_S", "Worker"]
 
 T = TypeVar("T")
+
+POLL_S = 0.005
+"""The pause between two looks at the watched conditions: a motion is known to be over so late."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class _Call:
 @dataclass(frozen=True)
 class _Watch:
     what: str
-    finished: Callable[[], bool]
-    future: Future[None]
+    finished: Callable[[], Any]
+    future: Future[Any]
     deadline: float
     timeout_s: float
 
@@ -47,7 +50,7 @@ class Worker:
         The pause between two looks at the watched conditions, in seconds.
     """
 
-    def __init__(self, name: str, *, poll_s: float = 0.005) -> None:
+    def __init__(self, name: str, *, poll_s: float = POLL_S) -> None:
         self._poll_s = poll_s
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._watches: list[_Watch] = []
@@ -68,14 +71,18 @@ class Worker:
         return future
 
     def watch(
-        self, what: str, start: Callable[[], None], finished: Callable[[], bool], timeout_s: float
-    ) -> Future[None]:
-        """Run `start` on the worker, then poll `finished` until it is true.
+        self,
+        what: str,
+        start: Callable[[], None],
+        finished: Callable[[], T | None],
+        timeout_s: float,
+    ) -> Future[T]:
+        """Run `start` on the worker, then poll `finished` until it returns something.
 
-        Returns at once. The future fails with what `start` or `finished` raised, or with
-        `CoreTimeoutError` after `timeout_s` seconds counted from the start.
+        Returns at once. The future has what came, or fails with what `start` or `finished`
+        raised, or with `CoreTimeoutError` after `timeout_s` seconds counted from the start.
         """
-        done: Future[None] = Future()
+        done: Future[T] = Future()
 
         def begin() -> None:
             start()
@@ -146,12 +153,12 @@ def _answer(call: _Call) -> None:
 
 def _is_over(watch: _Watch) -> bool:
     try:
-        finished = watch.finished()
+        found = watch.finished()
     except Exception as error:  # noqa: BLE001 - the top of a thread: the error goes to the caller
         watch.future.set_exception(error)
         return True
-    if finished:
-        watch.future.set_result(None)
+    if found is not None:
+        watch.future.set_result(found)
         return True
     if time.monotonic() > watch.deadline:
         watch.future.set_exception(

@@ -7,14 +7,16 @@ text names cause and remedy.
 """
 
 import uuid
-from collections.abc import Callable, Coroutine, Iterable
-from functools import wraps
-from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, Self, TypeVar, overload
-from urllib.parse import quote
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Self
 
 from gently.wire import (
     DEFAULT_URL,
     AsyncTransport,
+    AuditEntry,
+    Awaited,
+    Blocking,
+    Call,
     ClientError,
     Device,
     DeviceReading,
@@ -25,10 +27,13 @@ from gently.wire import (
     ItemState,
     Lease,
     NotCompleted,
+    Opens,
     Plan,
     PlanCall,
     Plans,
+    PreflightReport,
     Progress,
+    Proposal,
     Queue,
     Request,
     Result,
@@ -38,6 +43,7 @@ from gently.wire import (
     Taking,
     Transport,
     Volume,
+    change,
     command,
     get,
     granted,
@@ -50,67 +56,11 @@ __all__ = ["AsyncDeviceLayerClient", "DeviceLayerClient"]
 
 STOP_S: Final = 15.0
 """Longer than a stop takes with devices that hang, which is when its report matters most."""
+PREFLIGHT_S: Final = 30.0
+"""A plan of half a million steps is followed to its end."""
 DAY_S: Final = 86_400.0
 PATIENCE_S: Final = 10.0
 """How long a device layer may take to come back; a restart takes a few seconds."""
-
-P = ParamSpec("P")
-T = TypeVar("T")
-B_co = TypeVar("B_co", covariant=True)
-A_co = TypeVar("A_co", covariant=True)
-
-
-class _Call(Generic[P, T]):
-    """A method described by its flow: one client blocks until it is done, the other awaits."""
-
-    def __init__(self, flow: Callable[Concatenate[Any, P], Flow[T]]) -> None:
-        self._flow = flow
-        self.__doc__, self.__wrapped__ = flow.__doc__, flow
-
-    @overload
-    def __get__(self, client: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, client: "DeviceLayerClient", owner: type) -> Callable[P, T]: ...
-    @overload
-    def __get__(
-        self, client: "AsyncDeviceLayerClient", owner: type
-    ) -> Callable[P, Coroutine[Any, Any, T]]: ...
-    def __get__(self, client: Any, owner: type) -> Any:
-        if client is None:
-            return self
-        return _bound(self._flow.__get__(client), client._transport.carry_out)
-
-
-class _Description(Protocol[B_co, A_co]):
-    def blocking(self, transport: Transport) -> B_co: ...
-    def awaited(self, transport: AsyncTransport) -> A_co: ...
-
-
-class _Opens(Generic[P, B_co, A_co]):
-    """A method described by what it opens, which is a thing of its own for each client."""
-
-    def __init__(self, describe: Callable[Concatenate[Any, P], _Description[B_co, A_co]]) -> None:
-        self._describe = describe
-        self.__doc__, self.__wrapped__ = describe.__doc__, describe
-
-    @overload
-    def __get__(self, client: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, client: "DeviceLayerClient", owner: type) -> Callable[P, B_co]: ...
-    @overload
-    def __get__(self, client: "AsyncDeviceLayerClient", owner: type) -> Callable[P, A_co]: ...
-    def __get__(self, client: Any, owner: type) -> Any:
-        if client is None:
-            return self
-        return _bound(self._describe.__get__(client), client._opened)
-
-
-def _bound(described: Callable[..., Any], done: Callable[[Any], Any]) -> Callable[..., Any]:
-    @wraps(described)
-    def method(*args: Any, **kwargs: Any) -> Any:
-        return done(described(*args, **kwargs))
-
-    return method
 
 
 class _Calls:
@@ -118,47 +68,47 @@ class _Calls:
 
     # What there is
 
-    @_Call
+    @Call
     def status(self) -> Flow[Status]:
         """Return what the plan manager and the RunEngine are doing."""
         return read(Status, (yield from get("status")))
 
-    @_Call
+    @Call
     def settings(self) -> Flow[ServerSettings]:
         """Return where the device layer writes, and which instrument it drives."""
         return read(ServerSettings, (yield from get("settings")))
 
-    @_Call
+    @Call
     def plans(self) -> Flow[Plans]:
         """Return the plan catalogue: `plans.snap(exposure_ms=5)` is a plan ready to be run."""
-        answer = yield from get("plans/allowed")
+        answer = yield from get("plans", "allowed")
         return Plans(read(dict[str, Plan], answer.get("plans_allowed")))
 
-    @_Call
+    @Call
     def devices(self) -> Flow[dict[str, Device]]:
         """Return the instrument's devices by name."""
-        answer = yield from get("devices/allowed")
+        answer = yield from get("devices", "allowed")
         found = read(dict[str, dict[str, Any]], answer.get("devices_allowed"))
         return {name: read(Device, {"name": name, **entry}) for name, entry in found.items()}
 
-    @_Call
+    @Call
     def read_device(self, name: str) -> Flow[DeviceReading]:
         """Return what a device reads back now, with units and age; nothing moves."""
-        return read(DeviceReading, (yield from get(f"devices/{quote(name, safe='')}/read")))
+        return read(DeviceReading, (yield from get("devices", name, "read")))
 
-    @_Call
+    @Call
     def volumes(self, limit: int | None = None) -> Flow[list[Volume]]:
         """Return the published volumes, newest first."""
         return read(list[Volume], (yield from get("volumes", limit=limit)).get("volumes"))
 
-    @_Call
+    @Call
     def volume(self, uid: str) -> Flow[Volume]:
         """Return all that is known of one published volume, except its pixels."""
-        return read(Volume, (yield from get(f"volumes/{quote(uid, safe='')}")))
+        return read(Volume, (yield from get("volumes", uid)))
 
     # Plans
 
-    @_Call
+    @Call
     def run(
         self,
         plan: PlanCall,
@@ -178,13 +128,13 @@ class _Calls:
         """
         item = yield from _submit("queue/item/execute", plan, patience_s)
         state = yield from watch(
-            _item_path(item.item_uid), on_progress, timeout_s=timeout_s, patience_s=patience_s
+            item.item_uid, on_progress, timeout_s=timeout_s, patience_s=patience_s
         )
         if state.state != "completed" or state.result is None:
             raise NotCompleted(state)
         return state.result
 
-    @_Call
+    @Call
     def execute(self, plan: PlanCall, *, patience_s: float = PATIENCE_S) -> Flow[Item]:
         """Run a plan now; returns as soon as it is accepted, with its `item_uid`.
 
@@ -200,34 +150,34 @@ class _Calls:
         """
         return (yield from _submit("queue/item/execute", plan, patience_s))
 
-    @_Call
+    @Call
     def enqueue(self, plan: PlanCall, *, patience_s: float = PATIENCE_S) -> Flow[Item]:
         """Append a plan to the queue, which `start_queue` sets going; else as `execute`."""
         return (yield from _submit("queue/item/add", plan, patience_s))
 
-    @_Call
+    @Call
     def start_queue(self) -> Flow[None]:
         """Run the queued plans, one after the other."""
-        yield from command("queue/start")
+        yield from command("queue", "start")
 
-    @_Call
+    @Call
     def queue(self) -> Flow[Queue]:
         """Return the plans that wait, and the one that runs."""
-        answer = yield from get("queue/get")
+        answer = yield from get("queue", "get")
         # The dialect says "nothing runs" with an empty object.
         return read(Queue, {**answer, "running_item": answer.get("running_item") or None})
 
-    @_Call
+    @Call
     def history(self) -> Flow[list[HistoryItem]]:
         """Return the plans that have ended, oldest first."""
-        return read(list[HistoryItem], (yield from get("history/get")).get("items"))
+        return read(list[HistoryItem], (yield from get("history", "get")).get("items"))
 
-    @_Call
+    @Call
     def item(self, item_uid: str) -> Flow[ItemState]:
         """Return where one request stands."""
-        return read(ItemState, (yield from get(_item_path(item_uid))))
+        return read(ItemState, (yield from get("items", item_uid)))
 
-    @_Call
+    @Call
     def wait(
         self,
         item_uid: str,
@@ -252,15 +202,86 @@ class _Calls:
         patience_s : float
             How long the device layer may be away before `DeviceLayerUnreachable`.
         """
-        return (
-            yield from watch(
-                _item_path(item_uid), on_progress, timeout_s=timeout_s, patience_s=patience_s
-            )
+        return (yield from watch(item_uid, on_progress, timeout_s=timeout_s, patience_s=patience_s))
+
+    @Call
+    def log(self, item_uid: str) -> Flow[list[str]]:
+        """Return what the device layer has logged about a request, oldest line first."""
+        return read(list[str], (yield from get("items", item_uid, "log")).get("lines"))
+
+    @Call
+    def audit(self, limit: int = 100) -> Flow[list[AuditEntry]]:
+        """Return who made the device layer do what, newest first; for an admin's key."""
+        return read(list[AuditEntry], (yield from get("audit", limit=limit)).get("entries"))
+
+    # What is known before anything moves
+
+    @Call
+    def preflight(self, plan: PlanCall) -> Flow[PreflightReport]:
+        """Return what a plan would do from where the microscope is now; nothing moves.
+
+        That it would be refused is no exception: the report says so, and names every reason.
+        """
+        answer = yield Request(
+            method="POST",
+            path="plans/preflight",
+            body={"item": plan.item()},
+            timeout_s=PREFLIGHT_S,
         )
+        return read(PreflightReport, answer)
+
+    @Call
+    def propose(self, plan: PlanCall, note: str = "", *, ttl_s: float = 3600.0) -> Flow[Proposal]:
+        """Ask a person to approve a plan; all that a key with the scope "propose" may do.
+
+        Parameters
+        ----------
+        plan : PlanCall
+            The plan with its arguments.
+        note : str
+            Why, for who decides.
+        ttl_s : float
+            For how long it can be approved.
+        """
+        answer = yield from change("proposals", item=plan.item(), note=note or None, ttl_s=ttl_s)
+        return read(Proposal, answer)
+
+    @Call
+    def proposals(self, *, waiting: bool = True) -> Flow[list[Proposal]]:
+        """Return what waits for approval, newest first; or all that was ever proposed."""
+        answer = yield from get("proposals", state="proposed" if waiting else None)
+        return read(list[Proposal], answer.get("proposals"))
+
+    @Call
+    def proposal(self, proposal_uid: str) -> Flow[Proposal]:
+        """Return a proposal, and what became of it."""
+        return read(Proposal, (yield from get("proposals", proposal_uid)))
+
+    @Call
+    def approve(self, proposal: Proposal, *, execute: bool = False) -> Flow[Proposal]:
+        """Have exactly what this proposal says queued, or with `execute` run now.
+
+        It is approved as it is here: if it says something else to the device layer, it is
+        refused.
+        """
+        answer = yield from command(
+            "proposals",
+            proposal.proposal_uid,
+            "approve",
+            digest=proposal.digest,
+            execute=execute,
+        )
+        return read(Proposal, answer)
+
+    @Call
+    def reject(self, proposal_uid: str, reason: str = "") -> Flow[Proposal]:
+        """Say no to a proposal."""
+        answer = yield from change("proposals", proposal_uid, "reject", reason=reason)
+        return read(Proposal, answer)
 
     # Control
 
-    @_Call
+    @Call
     def stop(self, reason: str = "", *, patience_s: float = 2.0) -> Flow[StopReport]:
         """Stop every motion, turn the light off and end the plan.
 
@@ -282,27 +303,27 @@ class _Calls:
         )
         return read(StopReport, (yield from surely(request, patience_s)))
 
-    @_Call
+    @Call
     def pause(self) -> Flow[None]:
         """Pause the running plan at its next checkpoint."""
-        yield from command("re/pause", {"option": "deferred"})
+        yield from command("re", "pause", option="deferred")
 
-    @_Call
+    @Call
     def resume(self) -> Flow[None]:
         """Go on with the paused plan."""
-        yield from command("re/resume")
+        yield from command("re", "resume")
 
-    @_Call
+    @Call
     def abort(self) -> Flow[None]:
         """End the paused plan as aborted."""
-        yield from command("re/abort")
+        yield from command("re", "abort")
 
-    @_Call
+    @Call
     def lease(self) -> Flow[Lease]:
         """Return who has control of the microscope."""
         return read(Lease, (yield from get("control")))
 
-    @_Opens
+    @Opens
     def control(self, note: str = "", *, ttl_s: float = 30.0, take_over: bool = False) -> Taking:
         """Have the microscope for oneself: `with client.control():` keeps others from moving it.
 
@@ -316,7 +337,7 @@ class _Calls:
         note : str
             What for, told to those who are kept waiting.
         ttl_s : float
-            For how long it is held without being renewed, should this program die.
+            For how long it is held without being renewed, should this program die; 1 to 3600.
         take_over : bool
             Take it from the one who has it: a person from an agent, an admin from anybody.
 
@@ -329,7 +350,7 @@ class _Calls:
 
     # Events
 
-    @_Opens
+    @Opens
     def events(
         self,
         after: int | None = None,
@@ -368,7 +389,7 @@ class _Calls:
         )
 
 
-class DeviceLayerClient(_Calls):
+class DeviceLayerClient(_Calls, Blocking):
     """One device layer, as seen through its HTTP interface; every call blocks.
 
     Every call may raise `DeviceLayerUnreachable`, `DeviceLayerFault` or `Refused`. A client
@@ -382,6 +403,10 @@ class DeviceLayerClient(_Calls):
     timeout_s : float
         How long one request may take. None but `stop` and `read_device` waits for the
         hardware, so a few seconds are plenty; `stop` has a longer time of its own.
+    api_key : str, optional
+        The key to come with; without it, that of this user on this machine: what
+        `GENTLY_API_KEY` says, or the file that the device layer has made
+        (`gently.local_key`).
 
     Raises
     ------
@@ -389,14 +414,17 @@ class DeviceLayerClient(_Calls):
         If `url` is no http address.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0, api_key: str | None = None
+    ) -> None:
         self._timeout_s = timeout_s
-        self._transport = Transport(url, timeout_s)
+        self._api_key = api_key
+        self.transport = Transport(url, timeout_s, api_key)
 
     @property
     def url(self) -> str:
         """Address of the device layer."""
-        return self._transport.url
+        return self.transport.url
 
     def __enter__(self) -> Self:
         return self
@@ -406,29 +434,28 @@ class DeviceLayerClient(_Calls):
 
     def close(self) -> None:
         """Close the connections; an event stream has its own `close`, to be called first."""
-        self._transport.close()
-
-    def _opened(self, description: _Description[T, Any]) -> T:
-        return description.blocking(self._transport)
+        self.transport.close()
 
     def awaitable(self) -> "AsyncDeviceLayerClient":
-        """Return a client of the same device layer for coroutines."""
-        return AsyncDeviceLayerClient(self.url, timeout_s=self._timeout_s)
+        """Return a client of the same device layer for coroutines; without this one's control."""
+        return AsyncDeviceLayerClient(self.url, timeout_s=self._timeout_s, api_key=self._api_key)
 
 
-class AsyncDeviceLayerClient(_Calls):
+class AsyncDeviceLayerClient(_Calls, Awaited):
     """As `DeviceLayerClient`, for asyncio: the same calls with the same parameters, awaited.
 
     It belongs to the event loop in which it is first used.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0) -> None:
-        self._transport = AsyncTransport(url, timeout_s)
+    def __init__(
+        self, url: str = DEFAULT_URL, *, timeout_s: float = 5.0, api_key: str | None = None
+    ) -> None:
+        self.transport = AsyncTransport(url, timeout_s, api_key)
 
     @property
     def url(self) -> str:
         """Address of the device layer."""
-        return self._transport.url
+        return self.transport.url
 
     async def __aenter__(self) -> Self:
         return self
@@ -438,10 +465,7 @@ class AsyncDeviceLayerClient(_Calls):
 
     async def close(self) -> None:
         """Close the connections; an event stream has its own `close`, to be called first."""
-        await self._transport.close()
-
-    def _opened(self, description: _Description[Any, T]) -> T:
-        return description.awaited(self._transport)
+        await self.transport.close()
 
 
 def _submit(path: str, plan: PlanCall, patience_s: float) -> Flow[Item]:
@@ -453,7 +477,3 @@ def _submit(path: str, plan: PlanCall, patience_s: float) -> Flow[Item]:
         commands=True,
     )
     return read(Item, granted((yield from surely(request, patience_s))).get("item"))
-
-
-def _item_path(item_uid: str) -> str:
-    return f"items/{quote(item_uid, safe='')}"

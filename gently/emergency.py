@@ -4,7 +4,7 @@ import sys
 from typing import Final, TextIO
 
 from gently.client import DeviceLayerClient
-from gently.wire import ClientError, DeviceLayerUnreachable
+from gently.wire import ClientError, DeviceLayerUnreachable, Refused
 
 __all__ = ["emergency_stop"]
 
@@ -35,6 +35,9 @@ def emergency_stop(url: str, out: TextIO | None = None) -> int:
         known = "It is not known what was stopped" if error.may_be_heard else "NOTHING WAS STOPPED"
         print(f"{known}: {error}\n{BY_HAND}", file=out)
         return NOBODY_THERE
+    except Refused as error:
+        print(f"NOTHING WAS STOPPED: {error}\n{BY_HAND}", file=out)
+        return NOT_SAFE
     except ClientError as error:
         print(f"It is not known what was stopped: {error}\n{BY_HAND}", file=out)
         return NOT_SAFE

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, AnyHttpUrl, Field, ValidationError
+from pydantic import AfterValidator, AnyHttpUrl, Field, PrivateAttr, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -50,9 +51,12 @@ class _Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="GENTLY_", extra="ignore", frozen=True)
 
+    _said: dict[str, str] = PrivateAttr(default_factory=dict)
+
     def __init__(self, **given: Any) -> None:
+        arguments = {key: value for key, value in given.items() if value is not None}
         try:
-            super().__init__(**{key: value for key, value in given.items() if value is not None})
+            super().__init__(**arguments)
         except ValidationError as error:
             problems = "; ".join(
                 f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
@@ -61,6 +65,21 @@ class _Settings(BaseSettings):
             raise SettingsError(
                 f"{problems} (from {_file()}, GENTLY_… in the environment, or the command line)"
             ) from error
+        # As `settings_customise_sources` has it: later ones win.
+        self._said = {
+            **dict.fromkeys(_from_file(), str(_file().absolute())),
+            **{name: f"GENTLY_{name.upper()}" for name in EnvSettingsSource(type(self))()},
+            **dict.fromkeys(arguments, "command line"),
+        }
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Where each setting comes from.
+
+        ``"default"``, the path of a file, the name of an environment variable, or
+        ``"command line"``.
+        """
+        return {name: self._said.get(name, "default") for name in type(self).model_fields}
 
     @classmethod
     def settings_customise_sources(
@@ -84,8 +103,8 @@ class DeviceLayerSettings(_Settings):
     storage
         The folder under which ``volumes/`` is made.
     host, port
-        Where HTTP is offered; a loopback address, because there are no keys yet: from another
-        machine come through a tunnel.
+        Where HTTP is offered; a loopback address, because keys would cross a network unencrypted:
+        from another machine come through a tunnel.
     queue_after_restart
         Whether a queue that ran when the device layer died waits for somebody to start it,
         or goes on with the next item.

@@ -43,6 +43,7 @@ from storage.hierarchy import Chunk, Hierarchy
 from storage.index import StoreStats
 from storage.inventory import BrokenFile, Progress, Refreshed
 from storage.lock import StoreLock
+from storage.pump import memory_bytes
 from storage.pyramid import Level, levels, mean
 from storage.series import Series
 from storage.store import VolumeStore
@@ -111,5 +112,6 @@ __all__ = [
     "export_series",
     "levels",
     "mean",
+    "memory_bytes",
     "new_uid",
 ]

@@ -185,6 +185,7 @@ def _stats(store: VolumeStore, _: argparse.Namespace) -> Answer:
         "folder": str(store.root),
         "volumes": stats.volumes,
         "bytes": stats.bytes,
+        "incomplete": stats.incomplete,
         "sessions": stats.sessions,
         "oldest": _iso(stats.oldest),
         "newest": _iso(stats.newest),

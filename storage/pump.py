@@ -20,6 +20,11 @@ DEPTH: Final = 4
 _THREADS: Final = 2
 
 
+def memory_bytes(frame_bytes: int) -> int:
+    """Return how much memory frames of this size take on their way, compressed ones too."""
+    return (DEPTH + _THREADS) * frame_bytes
+
+
 class FramePump:
     """A few page-aligned buffers, and the threads that empty them into `sink`.
 

@@ -8,6 +8,7 @@ from typing import Any
 from gently.core.device_layer import DeviceLayer
 from gently.core.queue import Item
 from gently.settings import DeviceLayerSettings
+from tests import API_KEY
 
 
 @contextmanager
@@ -20,6 +21,7 @@ def demo_layer(storage: Path) -> Iterator[DeviceLayer]:
 def put_back(layer: DeviceLayer) -> None:
     """Leave a device layer as the next test wants to find it."""
     assert layer.stop("the test is over").success
+    layer.lock.unlock(API_KEY)
     layer.queue.set_mode(loop=False, ignore_failures=False)
     layer.queue.clear()
     layer.queue.clear_history()

@@ -38,6 +38,8 @@ class ScriptedDeviceLayer:
         stays open until the server stops.
     keys : list
         The `Idempotency-Key` of each request with a body, in order.
+    authorizations : list
+        The `Authorization` of each request, in order.
     leases : list
         `(METHOD path, Gently-Lease)` of each request that came under a lease, in order.
     first_seq : int
@@ -47,14 +49,7 @@ class ScriptedDeviceLayer:
     """
 
     def __init__(self, port: int = 0) -> None:
-        self.answers: dict[str, Any] = {}
-        self.asked: list[tuple[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.leases: list[tuple[str, str]] = []
-        self.streams: list[list[dict[str, Any]]] = [[]]
-        self.first_seq = 0
-        self.last_event_ids: list[str | None] = []
-        self.kinds: list[str] = []
+        self.forget()
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -79,6 +74,18 @@ class ScriptedDeviceLayer:
         self._thread.join()
         self._listener.close()
 
+    def forget(self) -> None:
+        """Be as new: what was scripted and what was asked is gone."""
+        self.answers: dict[str, Any] = {}
+        self.asked: list[tuple[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.authorizations: list[str | None] = []
+        self.leases: list[tuple[str, str]] = []
+        self.streams: list[list[dict[str, Any]]] = [[]]
+        self.first_seq = 0
+        self.last_event_ids: list[str | None] = []
+        self.kinds: list[str] = []
+
     def publish(self, event: dict[str, Any]) -> None:
         """Send an event over the connection that stays open."""
         self.streams[-1].append(event)
@@ -87,6 +94,7 @@ class ScriptedDeviceLayer:
         body = await request.body()
         key = f"{request.method} {request.path_params['path']}"
         self.asked.append((key, json.loads(body) if body else None))
+        self.authorizations.append(request.headers.get("authorization"))
         if (number := request.headers.get("gently-lease")) is not None:
             self.leases.append((key, number))
         if body:

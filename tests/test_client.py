@@ -4,12 +4,14 @@ Everything here holds for both clients; what is peculiar to one says so.
 """
 
 import asyncio
+import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -22,12 +24,14 @@ from gently.wire import (
     DeviceLayerUnreachable,
     FieldError,
     Item,
+    KeyRefused,
     NotCompleted,
     PlanCall,
     Plans,
     Progress,
     QuietTooLong,
     Refused,
+    ScopeTooSmall,
     StillRunning,
     WrongArguments,
 )
@@ -35,10 +39,16 @@ from tests.clients import Clients, clients
 from tests.scripted_device_layer import CUT, ScriptedDeviceLayer, item_state, scripted_device_layer
 
 
-@pytest.fixture
-def server() -> Iterator[ScriptedDeviceLayer]:
+@pytest.fixture(scope="module")
+def listening() -> Iterator[ScriptedDeviceLayer]:
     with scripted_device_layer() as server:
         yield server
+
+
+@pytest.fixture
+def server(listening: ScriptedDeviceLayer) -> ScriptedDeviceLayer:
+    listening.forget()
+    return listening
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -83,6 +93,91 @@ class TestAnAddress:
             assert client.status().manager_state == "idle"
 
 
+class TestTheKey:
+    @pytest.fixture(autouse=True)
+    def file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.delenv("GENTLY_API_KEY", raising=False)
+        monkeypatch.setenv("GENTLY_KEY_FILE", str(tmp_path / "api-key"))
+        return tmp_path / "api-key"
+
+    @pytest.fixture(autouse=True)
+    def answers(self, server: ScriptedDeviceLayer) -> None:
+        server.answers["GET status"] = {"manager_state": "idle"}
+
+    def test_that_is_given_comes_with_each_request(
+        self, make_client: Clients, server: ScriptedDeviceLayer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("GENTLY_API_KEY", "that-of-the-environment")
+        with make_client(server.url, api_key="the-one-given") as client:
+            client.status()
+        assert server.authorizations == ["ApiKey the-one-given"]
+
+    def test_of_the_environment_comes_before_that_of_the_file(
+        self,
+        client: DeviceLayerClient,
+        server: ScriptedDeviceLayer,
+        file: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        keep(file, "that-of-the-file")
+        monkeypatch.setenv("GENTLY_API_KEY", "that-of-the-environment")
+        client.status()
+        assert server.authorizations == ["ApiKey that-of-the-environment"]
+
+    def test_of_the_file_is_found_even_if_it_is_made_later(
+        self, client: DeviceLayerClient, server: ScriptedDeviceLayer, file: Path
+    ) -> None:
+        client.status()
+        keep(file, "that-of-the-file")
+        client.status()
+        assert server.authorizations == [None, "ApiKey that-of-the-file"]
+
+    def test_is_looked_for_again_when_it_was_refused(
+        self, client: DeviceLayerClient, server: ScriptedDeviceLayer, file: Path
+    ) -> None:
+        keep(file, "that-of-another-day")
+        server.answers["GET status"] = [(401, {"detail": "unknown key"}), {"manager_state": "idle"}]
+        with pytest.raises(KeyRefused, match="unknown key") as error:
+            client.status()
+        assert str(file) in str(error.value)
+        assert "that-of-another-day" not in str(error.value)
+        keep(file, "that-of-today-then")
+        client.status()
+        assert server.authorizations[-1] == "ApiKey that-of-today-then"
+
+    def test_that_is_nowhere_is_told_with_where_it_was_looked_for(
+        self, client: DeviceLayerClient, server: ScriptedDeviceLayer, file: Path
+    ) -> None:
+        server.answers["GET status"] = (401, {"detail": "who asks?"})
+        with pytest.raises(KeyRefused, match="who asks") as error:
+            client.status()
+        assert str(file) in str(error.value)
+        assert "GENTLY_API_KEY" in str(error.value)
+        assert "api_key=" in str(error.value)
+
+    def test_that_others_can_read_is_not_sent(
+        self, client: DeviceLayerClient, server: ScriptedDeviceLayer, file: Path
+    ) -> None:
+        file.write_text("a-key-for-everybody")
+        file.chmod(0o644)
+        if os.name == "posix":
+            with pytest.raises(KeyRefused, match="can be read or written by others"):
+                client.status()
+            assert server.asked == []
+
+    def test_that_is_not_good_for_this_is_refused_with_the_scope(
+        self, client: DeviceLayerClient, server: ScriptedDeviceLayer
+    ) -> None:
+        server.answers["POST re/resume"] = (403, {"detail": "takes a key with the scope operate"})
+        with pytest.raises(ScopeTooSmall, match="the scope operate"):
+            client.resume()
+
+
+def keep(file: Path, key: str) -> None:
+    file.write_text(f"{key}\n")
+    file.chmod(0o600)
+
+
 class TestNobodyThere:
     def test_names_the_address_and_the_command_that_helps(self, make_client: Clients) -> None:
         url = f"http://127.0.0.1:{unused_port()}"
@@ -104,7 +199,7 @@ class TestNobodyThere:
                 client.status()
             # Whether the plan was accepted is not known, and not pretended to be.
             with pytest.raises(DeviceLayerUnreachable, match="whether the request was accepted"):
-                client.execute(PlanCall("snap"))
+                client.execute(PlanCall("snap"), patience_s=0.2)
 
 
 class TestARefusal:

@@ -75,6 +75,14 @@ def test_claims_nothing_that_it_does_not_know(server: ScriptedDeviceLayer) -> No
     assert "It is not known what was stopped" in said
 
 
+def test_says_that_nothing_was_stopped_if_it_was_refused(server: ScriptedDeviceLayer) -> None:
+    server.answers["POST stop"] = (401, {"detail": "unknown key"})
+    code, said = stop(server.url)
+    assert code == 1
+    assert "NOTHING WAS STOPPED: unknown key" in said
+    assert "emergency switch" in said
+
+
 def test_is_not_kept_from_it_by_settings_that_cannot_be_read(
     server: ScriptedDeviceLayer,
     tmp_path: Path,

@@ -36,6 +36,22 @@ def test_the_file_the_environment_and_the_arguments_win_in_this_order(
     assert (settings.port, settings.host, settings.config) == (1001, "127.0.0.3", "argument")
 
 
+def test_each_setting_says_where_it_comes_from(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "gently.yml").write_text("port: 1001\nhost: 127.0.0.2\nconfig: file\n")
+    monkeypatch.setenv("GENTLY_HOST", "127.0.0.3")
+    monkeypatch.setenv("GENTLY_CONFIG", "environment")
+
+    sources = DeviceLayerSettings(config="argument").sources
+
+    assert sources["config"] == "command line"
+    assert sources["host"] == "GENTLY_HOST"
+    assert sources["port"] == str(folder / "gently.yml")
+    assert sources["storage"] == "default"
+    assert sources.keys() == DeviceLayerSettings.model_fields.keys()
+
+
 def test_an_argument_that_was_not_given_does_not_hide_the_others(folder: Path) -> None:
     (folder / "gently.yml").write_text("port: 1001\n")
 
@@ -111,7 +127,7 @@ def test_a_file_that_was_named_has_to_be_there(monkeypatch: pytest.MonkeyPatch) 
 def test_an_empty_file_changes_nothing(folder: Path) -> None:
     (folder / "gently.yml").write_text("# nothing yet\n")
 
-    assert DeviceLayerSettings() == DeviceLayerSettings(config="twin")
+    assert DeviceLayerSettings().model_dump() == DeviceLayerSettings(config="twin").model_dump()
 
 
 def test_the_copilot_takes_an_address_and_nothing_else_for_a_url() -> None:

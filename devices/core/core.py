@@ -10,7 +10,7 @@ the only callers of the verbs that move.
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -181,48 +181,59 @@ class Core:
 
         return int(self.ask(label, look))
 
+    def numbers(self, label: str, names: Iterable[str]) -> dict[str, float]:
+        """Return those of the properties `names` that a device has, as numbers."""
+
+        def look(mmc: UniMMCore) -> dict[str, float]:
+            have = [name for name in names if mmc.hasProperty(label, name)]
+            return {name: float(mmc.getProperty(label, name)) for name in have}
+
+        return self.ask(label, look)
+
     # ------------------------------------------------------------------ motions
 
     def move_xy(
         self, label: str, x_um: float, y_um: float, *, tolerance_um: float, timeout_s: float
-    ) -> Future[None]:
-        """Start an XY motion; the future is done when the stage is read back at (x, y)."""
+    ) -> Future[tuple[float, ...]]:
+        """Start an XY motion; the future has where the stage was read back: at (x, y)."""
 
-        def arrived(mmc: UniMMCore) -> None:
-            x, y = mmc.getXYPosition(label)
+        def check(found_um: tuple[float, ...]) -> None:
+            x, y = found_um
             _match(label, "x", asked_um=x_um, found_um=x, tolerance_um=tolerance_um)
             _match(label, "y", asked_um=y_um, found_um=y, tolerance_um=tolerance_um)
 
         return self._move(
             label,
             lambda mmc: mmc.setXYPosition(label, x_um, y_um),
-            arrived,
+            lambda mmc: tuple(map(float, mmc.getXYPosition(label))),
+            check,
             lambda mmc: mmc.stop(label),
             timeout_s=timeout_s,
         )
 
     def move(
         self, label: str, z_um: float, *, tolerance_um: float, timeout_s: float
-    ) -> Future[None]:
-        """Start a focus motion; the future is done when the drive is read back at z."""
+    ) -> Future[tuple[float, ...]]:
+        """Start a focus motion; the future has where the drive was read back: at (z,)."""
 
-        def arrived(mmc: UniMMCore) -> None:
-            found_um = mmc.getPosition(label)
-            _match(label, "z", asked_um=z_um, found_um=found_um, tolerance_um=tolerance_um)
+        def check(found_um: tuple[float, ...]) -> None:
+            (z,) = found_um
+            _match(label, "z", asked_um=z_um, found_um=z, tolerance_um=tolerance_um)
 
         return self._move(
             label,
             lambda mmc: mmc.setPosition(label, z_um),
-            arrived,
+            lambda mmc: (float(mmc.getPosition(label)),),
+            check,
             lambda mmc: mmc.stop(label),
             timeout_s=timeout_s,
         )
 
-    def set_shutter(self, label: str, *, is_open: bool, timeout_s: float) -> Future[None]:
+    def set_shutter(self, label: str, *, is_open: bool, timeout_s: float) -> Future[bool]:
         """Open or close a shutter. Closing is allowed while stopped, opening is not."""
 
-        def arrived(mmc: UniMMCore) -> None:
-            if mmc.getShutterOpen(label) != is_open:
+        def check(found_open: bool) -> None:  # noqa: FBT001 - it is what was read back
+            if found_open != is_open:
                 raise CoreError(
                     f"{label} was told to {'open' if is_open else 'close'} and reads back the "
                     "opposite. Switch the light off by hand and check the shutter."
@@ -231,7 +242,8 @@ class Core:
         return self._move(
             label,
             lambda mmc: mmc.setShutterOpen(label, is_open),
-            arrived,
+            lambda mmc: bool(mmc.getShutterOpen(label)),
+            check,
             lambda mmc: mmc.setShutterOpen(label, False),  # noqa: FBT003
             timeout_s=timeout_s,
             is_safe=not is_open,
@@ -241,12 +253,13 @@ class Core:
         self,
         label: str,
         command: Callable[[UniMMCore], None],
-        arrived: Callable[[UniMMCore], None],
+        read_back: Callable[[UniMMCore], T],
+        check: Callable[[T], None],
         take_back: Callable[[UniMMCore], None],
         *,
         timeout_s: float,
         is_safe: bool = False,
-    ) -> Future[None]:
+    ) -> Future[T]:
         stopped: Callable[[], bool] = (
             (lambda: False) if is_safe else self._stops.stop_from_now(label)
         )
@@ -263,14 +276,15 @@ class Core:
             if stopped() or paused():
                 self._translated(label, take_back)
 
-        def finished() -> bool:
+        def finished() -> T | None:
             if stopped():
                 raise StoppedError(f"{label} was stopped on its way")
             if self._translated(label, lambda mmc: mmc.deviceBusy(label)):
-                return False
+                return None
+            found = self._translated(label, read_back)
             if not paused():
-                self._translated(label, arrived)
-            return True
+                check(found)
+            return found
 
         return self._worker.watch(f"the motion of {label}", start, finished, timeout_s)
 

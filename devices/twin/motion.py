@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Axis", "Clock", "EndStops", "Law", "Settling", "SteppedAxis", "Trapezoid"]
+__all__ = ["Axis", "Clock", "EndStops", "Law", "Settling", "SteppedAxis"]
 
 Clock = Callable[[], int]
 """Nanoseconds that only ever grow."""
@@ -23,42 +23,6 @@ class Law(Protocol):
     def travelled_um(self, distance_um: float, elapsed_s: float) -> float:
         """Return the way done; asked only for times before the motion ends."""
         ...
-
-
-@dataclass(frozen=True)
-class Trapezoid:
-    """A motor: constant acceleration up to a top speed, and down again.
-
-    Parameters
-    ----------
-    speed_um_s
-        Top speed.
-    acceleration_um_s2
-        Of starting and of braking.
-    """
-
-    speed_um_s: float
-    acceleration_um_s2: float
-
-    def duration_s(self, distance_um: float) -> float:
-        """Return the time of the whole motion."""
-        top = self._top_speed(distance_um)
-        return distance_um / top + top / self.acceleration_um_s2 if distance_um else 0.0
-
-    def travelled_um(self, distance_um: float, elapsed_s: float) -> float:
-        """Return the way done after `elapsed_s`."""
-        top = self._top_speed(distance_um)
-        ramp_s = top / self.acceleration_um_s2
-        left_s = self.duration_s(distance_um) - elapsed_s
-        if elapsed_s < ramp_s:
-            return self.acceleration_um_s2 * elapsed_s**2 / 2
-        if left_s < ramp_s:
-            return distance_um - self.acceleration_um_s2 * left_s**2 / 2
-        return top * (elapsed_s - ramp_s / 2)
-
-    def _top_speed(self, distance_um: float) -> float:
-        # A short way ends before the top speed is reached.
-        return min(self.speed_um_s, math.sqrt(distance_um * self.acceleration_um_s2))
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,17 @@ software limits: only the mechanical end stops, far outside of them, refuse a co
 """
 
 from abc import abstractmethod
-from dataclasses import replace
 from typing import NoReturn
 
 from devices.core import FocusDirection, PythonStage, PythonXYStage
+from devices.motors import Trapezoid
 from devices.twin.hub import Peripheral
-from devices.twin.motion import Axis, Trapezoid
+from devices.twin.motion import Axis
 
 __all__ = ["FocusDrive", "Piezo", "XYStage"]
 
 _SPEEDS_MM_S = (0.001, 10.0)
+_RAMPS_MS = (1.0, 1000.0)
 _LONGEST_SEQUENCE = 10_000
 
 
@@ -42,16 +43,14 @@ class XYStage(_FixedCoordinates, PythonXYStage):
 
     def __init__(self) -> None:
         super().__init__()
-        for axis, getter, setter in (
-            ("X", XYStage.get_speed_x, XYStage.set_speed_x),
-            ("Y", XYStage.get_speed_y, XYStage.set_speed_y),
+        for name, getter, setter, limits in (
+            ("MotorSpeedX-S(mm/s)", XYStage.get_speed_x, XYStage.set_speed_x, _SPEEDS_MM_S),
+            ("MotorSpeedY-S(mm/s)", XYStage.get_speed_y, XYStage.set_speed_y, _SPEEDS_MM_S),
+            ("AccelerationX-AC(ms)", XYStage.get_ramp_x, XYStage.set_ramp_x, _RAMPS_MS),
+            ("AccelerationY-AC(ms)", XYStage.get_ramp_y, XYStage.set_ramp_y, _RAMPS_MS),
         ):
             self.register_property(
-                f"MotorSpeed{axis}-S(mm/s)",
-                getter=getter,
-                setter=setter,
-                limits=_SPEEDS_MM_S,
-                property_type=float,
+                name, getter=getter, setter=setter, limits=limits, property_type=float
             )
 
     def set_position_um(self, x: float, y: float) -> None:
@@ -99,6 +98,22 @@ class XYStage(_FixedCoordinates, PythonXYStage):
     def set_speed_y(self, speed_mm_s: float) -> None:
         """Set the top speed along y, in mm/s, of later motions."""
         _set_speed(self.world.y, speed_mm_s)
+
+    def get_ramp_x(self) -> float:
+        """Return the time to the top speed along x, in ms."""
+        return _ramp_ms(self.world.x)
+
+    def set_ramp_x(self, ramp_ms: float) -> None:
+        """Set the time to the top speed along x, in ms, of later motions."""
+        _set_ramp(self.world.x, ramp_ms)
+
+    def get_ramp_y(self) -> float:
+        """Return the time to the top speed along y, in ms."""
+        return _ramp_ms(self.world.y)
+
+    def set_ramp_y(self, ramp_ms: float) -> None:
+        """Set the time to the top speed along y, in ms, of later motions."""
+        _set_ramp(self.world.y, ramp_ms)
 
 
 class _ZStage(_FixedCoordinates, PythonStage):
@@ -151,6 +166,13 @@ class FocusDrive(_ZStage):
             limits=_SPEEDS_MM_S,
             property_type=float,
         )
+        self.register_property(
+            "Acceleration-AC(ms)",
+            getter=FocusDrive.get_ramp,
+            setter=FocusDrive.set_ramp,
+            limits=_RAMPS_MS,
+            property_type=float,
+        )
 
     @property
     def _axis(self) -> Axis:
@@ -163,6 +185,14 @@ class FocusDrive(_ZStage):
     def set_speed(self, speed_mm_s: float) -> None:
         """Set the top speed, in mm/s, of later motions."""
         _set_speed(self.world.focus, speed_mm_s)
+
+    def get_ramp(self) -> float:
+        """Return the time to the top speed, in ms."""
+        return _ramp_ms(self.world.focus)
+
+    def set_ramp(self, ramp_ms: float) -> None:
+        """Set the time to the top speed, in ms, of later motions."""
+        _set_ramp(self.world.focus, ramp_ms)
 
 
 class Piezo(_ZStage):
@@ -189,13 +219,24 @@ class Piezo(_ZStage):
         self.world.piezo.disarm()
 
 
-def _speed_mm_s(axis: Axis) -> float:
+def _motor(axis: Axis) -> Trapezoid:
     if not isinstance(axis.law, Trapezoid):
         raise TypeError(f"{axis.name} has no motor")
-    return axis.law.speed_um_s / 1000
+    return axis.law
+
+
+def _speed_mm_s(axis: Axis) -> float:
+    return _motor(axis).speed_um_s / 1000
+
+
+def _ramp_ms(axis: Axis) -> float:
+    return 1000 * _motor(axis).ramp_s
 
 
 def _set_speed(axis: Axis, speed_mm_s: float) -> None:
-    if not isinstance(axis.law, Trapezoid):
-        raise TypeError(f"{axis.name} has no motor")
-    axis.law = replace(axis.law, speed_um_s=1000 * speed_mm_s)
+    # As an ASI controller does: the time to the top speed stays.
+    axis.law = Trapezoid.of(1000 * speed_mm_s, ramp_s=_motor(axis).ramp_s)
+
+
+def _set_ramp(axis: Axis, ramp_ms: float) -> None:
+    axis.law = Trapezoid.of(_motor(axis).speed_um_s, ramp_s=ramp_ms / 1000)

@@ -7,7 +7,8 @@ import threading
 import time
 from dataclasses import dataclass
 
-from devices.twin.motion import Axis, Clock, EndStops, Settling, SteppedAxis, Trapezoid
+from devices.motors import Trapezoid
+from devices.twin.motion import Axis, Clock, EndStops, Settling, SteppedAxis
 from devices.twin.phantom import BOOT_FOCUS_UM, Phantom
 
 __all__ = ["Light", "Pose", "World"]

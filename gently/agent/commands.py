@@ -15,16 +15,32 @@ from pydantic import JsonValue
 
 from gently.wire import Parameter, Plan, PlanCall, WrongArguments, did_you_mean
 
-ArgumentKind = Literal["none", "plan", "device", "uid"]
+ArgumentKind = Literal["none", "plan", "device", "uid", "call", "proposal"]
 
 
 @dataclass(frozen=True)
 class Verb:
-    """A builtin command: the one thing it may or must be told, and what it does."""
+    """A builtin command: the one thing it may or must be told, and what it does.
+
+    Attributes
+    ----------
+    more : str
+        What may follow the argument; empty if nothing may.
+    terminal : bool
+        Whether it makes sense only where the copilot stays.
+    """
 
     help: str
     argument: ArgumentKind = "none"
     required: bool = False
+    more: str = ""
+    terminal: bool = False
+
+    def usage(self, name: str) -> str:
+        """Return how it is typed; what may be left out is in brackets."""
+        what = {"none": "", "call": "plan name=value"}.get(self.argument, self.argument)
+        argument = what if self.required or not what else f"[{what}]"
+        return " ".join(filter(None, [name, argument, self.more and f"[{self.more}]"]))
 
 
 BUILTINS: Final[Mapping[str, Verb]] = {
@@ -38,6 +54,22 @@ BUILTINS: Final[Mapping[str, Verb]] = {
     "stop": Verb("stop every motion, turn the light off and end the plan, now"),
     "pause": Verb("pause the running plan at its next checkpoint"),
     "resume": Verb("go on with the paused plan"),
+    "preflight": Verb(
+        "what a plan would do, without moving anything", argument="call", required=True
+    ),
+    "propose": Verb("ask a person to approve a plan", argument="call", required=True),
+    "proposals": Verb("what waits for approval, newest first"),
+    "approve": Verb(
+        "run exactly what was proposed, as it is shown",
+        argument="proposal",
+        required=True,
+        more="digest",
+    ),
+    "reject": Verb("say no to a proposal", argument="proposal", required=True, more="reason"),
+    "control": Verb("who has control of the microscope"),
+    "take": Verb("take control: nobody else moves the microscope", terminal=True),
+    "takeover": Verb("take control from the one who has it, at once", terminal=True),
+    "release": Verb("give control back", terminal=True),
     "queue": Verb("the plan that runs and those that wait"),
     "history": Verb("the plans that have ended"),
     "quit": Verb("leave the copilot; a running plan goes on"),
@@ -54,10 +86,12 @@ class RefusedHereError(CommandError):
 
 @dataclass(frozen=True)
 class BuiltinCommand:
-    """One of `BUILTINS`, with its argument if it has one."""
+    """One of `BUILTINS`, with its argument and what follows it, if it has them."""
 
     name: str
     argument: str | None = None
+    more: str = ""
+    plan: PlanCall | None = None
 
 
 Command = PlanCall | BuiltinCommand
@@ -120,14 +154,15 @@ def parse(
 
 def needs_catalogue(line: str) -> bool:
     """Whether `parse` needs the plans for this line; a stop never waits for them."""
-    verb = line.split(maxsplit=1)[:1]
-    return verb == ["help"] or (bool(verb) and verb[0] not in BUILTINS)
+    name = next(iter(line.split(maxsplit=1)), "")
+    return bool(name) and (name not in BUILTINS or BUILTINS[name].argument in {"plan", "call"})
 
 
 def write(command: Command, plans: Mapping[str, Plan]) -> str:
     """Return the line that `parse` reads as this command."""
     if isinstance(command, BuiltinCommand):
-        return shlex.join([command.name, *filter(None, [command.argument])])
+        line = shlex.join(filter(None, [command.name, command.argument, command.more]))
+        return line if command.plan is None else f"{line} {write(command.plan, plans)}"
     parameters = plans[command.name].parameters
     arguments = [f"{key}={parameters[key].write(value)}" for key, value in command.kwargs.items()]
     return shlex.join([command.name, *arguments])
@@ -139,19 +174,27 @@ def suggest(line: str, plans: Mapping[str, Plan], devices: Iterable[str] = ()) -
     if not before:
         verbs = {name: verb.help for name, verb in BUILTINS.items()}
         return _beginning_with(last, verbs | {p.name: p.description for p in plans.values()})
-    name = before[0]
-    if name in BUILTINS:
-        if len(before) > 1:
-            return []
-        names = {"plan": tuple(plans), "device": tuple(devices)}
-        return _beginning_with(last, dict.fromkeys(names.get(BUILTINS[name].argument, ()), ""))
+    name, *before = before
+    if name not in BUILTINS:
+        return _arguments(name, before, last, plans)
+    argument = BUILTINS[name].argument
+    if argument == "call" and before:
+        return _arguments(before[0], before[1:], last, plans)
+    names = {"plan": tuple(plans), "call": tuple(plans), "device": tuple(devices)}
+    return [] if before else _beginning_with(last, dict.fromkeys(names.get(argument, ()), ""))
+
+
+def _arguments(
+    name: str, before: Sequence[str], last: str, plans: Mapping[str, Plan]
+) -> list[Suggestion]:
+    """Return what may complete an argument of a plan, after those before it."""
     if name not in plans:
         return []
     parameters = plans[name].parameters
     key, equals, value = last.partition("=")
     if equals:
         return _values(parameters.get(key), value)
-    given = {word.partition("=")[0] for word in before[1:]}
+    given = {word.partition("=")[0] for word in before}
     free = {f"{p.name}=": p.wanted() for p in parameters.values() if p.name not in given}
     return _beginning_with(last, free)
 
@@ -163,24 +206,35 @@ def _builtin(
     devices: Iterable[str] | None,
 ) -> BuiltinCommand:
     verb = BUILTINS[name]
-    if len(rest) > (verb.argument != "none"):
+    if not rest:
+        if verb.required:
+            known = f": one of {', '.join(sorted(devices))}" if devices else ""
+            wanted = "plan" if verb.argument == "call" else f"{verb.argument}{known}"
+            raise CommandError(f"`{name}` needs a {wanted}")
+        return BuiltinCommand(name)
+    if verb.argument == "call":
+        return BuiltinCommand(name, plan=_plan_call(rest[0], rest[1:], plans))
+    argument, *more = rest
+    if verb.argument == "none" or (more and not verb.more):
         takes = (
             f"takes one {verb.argument} only" if verb.argument != "none" else "takes no argument"
         )
         raise CommandError(f"`{name}` {takes}; leave {rest[-1]!r} out")
-    if not rest:
-        if verb.required:
-            known = f": one of {', '.join(sorted(devices))}" if devices else ""
-            raise CommandError(f"`{name}` needs a {verb.argument}{known}")
-        return BuiltinCommand(name)
-    (argument,) = rest
     known_names = {"plan": [*plans, *BUILTINS], "device": devices}.get(verb.argument)
     if known_names is not None and argument not in known_names:
         raise CommandError(
             f"there is no {verb.argument} {argument!r}."
             f"{did_you_mean(argument, known_names)} Type `{verb.argument}s` for all of them"
         )
-    return BuiltinCommand(name, argument)
+    return BuiltinCommand(name, argument, " ".join(more))
+
+
+def _plan_call(name: str, words: Sequence[str], plans: Mapping[str, Plan]) -> PlanCall:
+    if name in plans:
+        return _call(plans[name], words)
+    raise CommandError(
+        f"there is no plan {name!r}.{did_you_mean(name, plans)} Type `plans` for all of them"
+    )
 
 
 def _call(plan: Plan, words: Sequence[str]) -> PlanCall:

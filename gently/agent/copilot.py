@@ -9,7 +9,7 @@ import asyncio
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.patch_stdout import patch_stdout
+from pydantic import JsonValue
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.text import Text
@@ -79,6 +80,8 @@ class Copilot:
         self._commands: PromptSession[str] = PromptSession(key_bindings=stopping(self._stop))
         self._commands.app.ttimeoutlen = ESCAPE_S
         self._stops = threading.Lock()
+        self._control = ExitStack()
+        self._holder = ""
         self._question: PromptSession[str] = PromptSession()
         self._completer = CatalogueCompleter()
 
@@ -91,9 +94,10 @@ class Copilot:
         self._console.print(GREETING)
         if self._page_url is not None:
             self._console.print(f"The page is at {self._page_url}")
-        for line in self._lines():
-            if not self._carry_out(line):
-                return
+        with self._control:
+            for line in self._lines():
+                if not self._carry_out(line):
+                    return
 
     def _lines(self) -> Iterator[str]:
         while True:
@@ -101,7 +105,9 @@ class Copilot:
             try:
                 # What other threads say meanwhile goes above the prompt.
                 with patch_stdout(raw=True):
-                    line = self._commands.prompt("gently> ", completer=self._completer)
+                    line = self._commands.prompt(
+                        "gently> ", completer=self._completer, rprompt=self._holder
+                    )
             except KeyboardInterrupt:
                 self._console.print("Nothing is stopped by this: `stop` does, `quit` leaves.")
             except EOFError:
@@ -113,9 +119,12 @@ class Copilot:
         """Read the catalogue anew for completion; the last one serves while nobody answers."""
         try:
             plans, devices = self._device_layer.plans(), self._device_layer.devices()
+            self._completer.plans, self._completer.devices = plans, devices
+            holder = self._device_layer.lease().holder
         except ClientError:
-            return
-        self._completer.plans, self._completer.devices = plans, devices
+            self._holder = ""
+        else:
+            self._holder = f"control: {holder}" if holder else ""
 
     def _carry_out(self, line: str) -> bool:
         """Do what a line says, and record it; False if it says to leave."""
@@ -126,16 +135,44 @@ class Copilot:
                     return True
                 case BuiltinCommand("quit"):
                     leave = True
-                case BuiltinCommand() as builtin:
-                    self._console.print(render(builtin.name, self._queue.ask(builtin)))
-                case PlanCall() as plan:
-                    meta = prompt.meta(self._journal.session_id)
-                    item = self._queue.submit(replace(plan, meta=meta))
+                case command:
+                    item = self._do(command, prompt.meta(self._journal.session_id))
         self._record(prompt, item)
         if item is not None:
             with self._explaining():
                 self._follow(item)
         return not leave
+
+    def _do(self, command: Command, meta: Mapping[str, JsonValue]) -> Item | None:
+        """Carry a command out; return what it has set going."""
+        match command:
+            case PlanCall():
+                return self._queue.submit(replace(command, meta=meta))
+            case BuiltinCommand("approve", str(uid), ""):
+                return self._approve(uid)
+            case BuiltinCommand("approve"):
+                return self._queue.approve(command)
+            case BuiltinCommand("take" | "takeover" | "release" as verb):
+                self._control.close()
+                if verb != "release":
+                    control = self._device_layer.control("copilot", take_over=verb == "takeover")
+                    self._control.enter_context(control)
+                self._console.print(render("control", self._device_layer.lease()))
+            case BuiltinCommand(name, plan=PlanCall() as plan):
+                asked = replace(command, plan=replace(plan, meta=meta))
+                self._console.print(render(name, self._queue.ask(asked)), soft_wrap=True)
+            case BuiltinCommand(name):
+                self._console.print(render(name, self._queue.ask(command)))
+        return None
+
+    def _approve(self, proposal_uid: str) -> Item | None:
+        """Show a proposal and have exactly that run, if the user says so."""
+        proposal = self._device_layer.proposal(proposal_uid)
+        self._console.print(render("propose", proposal), soft_wrap=True)
+        if self._answer("run exactly this, now? [y/n] (Enter does not) ") not in {"y", "yes"}:
+            self._console.print("Not approved; it waits on.")
+            return None
+        return self._device_layer.approve(proposal, execute=True).approved_item()
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
@@ -194,12 +231,15 @@ class Copilot:
 
     def _stop_wanted(self) -> bool:
         """Ask what Ctrl+C meant; anything but a clear "s" leaves the microscope running."""
+        return self._answer(QUESTION) in {"s", "stop"}
+
+    def _answer(self, question: str) -> str:
+        """Return what the user answers; nothing, if they do not want to."""
         try:
             with patch_stdout(raw=True):
-                answer = self._question.prompt(QUESTION)
+                return self._question.prompt(question).strip().lower()
         except (KeyboardInterrupt, EOFError):
-            return False
-        return answer.strip().lower() in {"s", "stop"}
+            return ""
 
 
 class CatalogueCompleter(Completer):

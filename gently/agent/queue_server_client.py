@@ -5,10 +5,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gently.agent.commands import BUILTINS, BuiltinCommand
+from gently.agent.commands import BUILTINS, BuiltinCommand, CommandError
 from gently.client import DeviceLayerClient
 from gently.core.data_store import Trace
-from gently.wire import Item, ItemState, PlanCall, Progress, Result, Status
+from gently.wire import (
+    Item,
+    ItemState,
+    PlanCall,
+    PreflightReport,
+    Progress,
+    Proposal,
+    Result,
+    Status,
+)
 
 VOLUMES_SHOWN: Final = 20
 
@@ -68,6 +77,23 @@ class QueueServerClient:
         """Have a plan run now; returns as soon as it is accepted."""
         return self._device_layer.execute(plan)
 
+    def approve(self, command: BuiltinCommand) -> Item:
+        """Have a proposal run now, if it still says what was looked at.
+
+        Raises
+        ------
+        CommandError
+            If the command does not say the digest of what was looked at.
+        """
+        proposal = self._device_layer.proposal(str(command.argument))
+        if not command.more:
+            raise CommandError(
+                "approve what you have looked at, by its digest: `proposals` shows it. "
+                f"Write approve {proposal.proposal_uid} DIGEST"
+            )
+        seen = proposal.model_copy(update={"digest": command.more})
+        return self._device_layer.approve(seen, execute=True).approved_item()
+
     def follow(
         self, item_uid: str, on_progress: Callable[[Progress], None] | None = None
     ) -> Outcome:
@@ -81,7 +107,7 @@ class QueueServerClient:
         """
         if command.name == "lineage":
             return self._trace(str(command.argument))
-        return _ANSWERS[command.name](self._device_layer, command.argument)
+        return _ANSWERS[command.name](self._device_layer, command)
 
 
 def outcome_of(state: ItemState) -> Outcome:
@@ -97,31 +123,61 @@ def outcome_of(state: ItemState) -> Outcome:
             return Ended(state.item, how, result.msg)
 
 
-def _help(device_layer: DeviceLayerClient, about: str | None) -> Mapping[str, Any]:
+def _help(device_layer: DeviceLayerClient, command: BuiltinCommand) -> Mapping[str, Any]:
     everything = {**BUILTINS, **device_layer.plans()}
+    about = command.argument
     return everything if about is None else {about: everything[about]}
 
 
-def _pause(device_layer: DeviceLayerClient, _: str | None) -> Status:
+def _pause(device_layer: DeviceLayerClient, _: BuiltinCommand) -> Status:
     device_layer.pause()
     return device_layer.status()
 
 
-def _resume(device_layer: DeviceLayerClient, _: str | None) -> Status:
+def _resume(device_layer: DeviceLayerClient, _: BuiltinCommand) -> Status:
     device_layer.resume()
     return device_layer.status()
 
 
-_ANSWERS: Final[Mapping[str, Callable[[DeviceLayerClient, str | None], Any]]] = {
+def _preflight(device_layer: DeviceLayerClient, command: BuiltinCommand) -> PreflightReport:
+    return device_layer.preflight(_planned(command))
+
+
+def _propose(device_layer: DeviceLayerClient, command: BuiltinCommand) -> Proposal:
+    return device_layer.propose(_planned(command))
+
+
+def _planned(command: BuiltinCommand) -> PlanCall:
+    if command.plan is None:
+        raise CommandError(f"`{command.name}` needs a plan")
+    return command.plan
+
+
+def _staying(_: DeviceLayerClient, command: BuiltinCommand) -> None:
+    raise CommandError(
+        f"`{command.name}` is for the terminal: control lasts as long as the copilot stays. "
+        "In Python: with client.control():"
+    )
+
+
+_ANSWERS: Final[Mapping[str, Callable[[DeviceLayerClient, BuiltinCommand], Any]]] = {
     "help": _help,
     "plans": lambda device_layer, _: dict(device_layer.plans()),
     "devices": lambda device_layer, _: device_layer.devices(),
-    "read": lambda device_layer, name: device_layer.read_device(str(name)),
+    "read": lambda device_layer, command: device_layer.read_device(str(command.argument)),
     "status": lambda device_layer, _: device_layer.status(),
     "volumes": lambda device_layer, _: device_layer.volumes(limit=VOLUMES_SHOWN),
     "stop": lambda device_layer, _: device_layer.stop(),
     "pause": _pause,
     "resume": _resume,
+    "preflight": _preflight,
+    "propose": _propose,
+    "proposals": lambda device_layer, _: device_layer.proposals(),
+    "reject": lambda device_layer, command: device_layer.reject(
+        str(command.argument), command.more
+    ),
+    "control": lambda device_layer, _: device_layer.lease(),
+    **{name: _staying for name, verb in BUILTINS.items() if verb.terminal},
     "queue": lambda device_layer, _: device_layer.queue(),
     "history": lambda device_layer, _: device_layer.history(),
     "quit": lambda _device_layer, _: None,

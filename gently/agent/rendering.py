@@ -1,5 +1,6 @@
 """Answers of the device layer as tables and sentences for the terminal; needs `rich`."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -18,8 +19,11 @@ from gently.wire import (
     DeviceReading,
     HistoryItem,
     Item,
+    Lease,
     Plan,
     PlanCall,
+    PreflightReport,
+    Proposal,
     Queue,
     Status,
     StopReport,
@@ -65,9 +69,7 @@ def _help(answer: Mapping[str, Any]) -> RenderableType:
         return _plan(*plans.values()) if plans else BUILTINS[next(iter(answer))].help
     table = Table.grid(padding=(0, 2))
     for name, verb in BUILTINS.items():
-        argument = "" if verb.argument == "none" else f" {verb.argument}"
-        optional = argument if verb.required or not argument else f" [{argument.strip()}]"
-        table.add_row(Text(f"{name}{optional}", style="bold"), Text(verb.help))
+        table.add_row(Text(verb.usage(name), style="bold"), Text(verb.help))
     return Group(table, Text(), _plans(plans))
 
 
@@ -179,6 +181,40 @@ def _stop(report: StopReport) -> RenderableType:
     return Text("\n").join([Text(whole, style=style), *map(Text, details)])
 
 
+def _preflight(report: PreflightReport) -> RenderableType:
+    verdict, *details = report.sentences()
+    style = "green" if report.ok else "red"
+    return Text("\n").join([Text(verdict, style=style), *map(Text, details)])
+
+
+def _proposal(proposal: Proposal) -> Text:
+    facts = {
+        "proposal": proposal.proposal_uid,
+        "plan": _line(proposal.approved_item()),
+        "meta": json.dumps(proposal.item.meta) if proposal.item.meta else "",
+        "by": f"{proposal.by}{f' ({proposal.note})' if proposal.note else ''}",
+        "state": f"{proposal.state}{_decision(proposal)}",
+        "digest": proposal.digest,
+    }
+    lines = [f"{name:<9} {fact}" for name, fact in facts.items() if fact]
+    return Text("\n".join(lines))
+
+
+def _decision(proposal: Proposal) -> str:
+    who = f" by {proposal.decided_by}" if proposal.decided_by else ""
+    return f"{who}{f': {proposal.reason}' if proposal.reason else ''}"
+
+
+def _proposals(proposals: list[Proposal]) -> RenderableType:
+    if not proposals:
+        return Text("nothing waits for approval")
+    return Text("\n\n").join(map(_proposal, proposals))
+
+
+def _control(lease: Lease) -> RenderableType:
+    return Text(str(lease))
+
+
 def _queue(queue: Queue) -> RenderableType:
     running = [] if queue.running_item is None else [("runs", queue.running_item)]
     rows = running + [("waits", item) for item in queue.items]
@@ -220,6 +256,12 @@ _RENDERERS: Final[Mapping[str, Callable[[Any], RenderableType]]] = {
     "stop": _stop,
     "pause": _status,
     "resume": _status,
+    "preflight": _preflight,
+    "propose": _proposal,
+    "proposals": _proposals,
+    "approve": _proposal,
+    "reject": _proposal,
+    "control": _control,
     "queue": _queue,
     "history": _history,
 }

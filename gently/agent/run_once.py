@@ -27,7 +27,15 @@ from gently.agent.journal import Journal, Prompt
 from gently.agent.queue_server_client import Completed, Ended, Failed, QueueServerClient
 from gently.client import DeviceLayerClient
 from gently.core.data_store import DataStoreError, Trace
-from gently.wire import ClientError, DeviceLayerUnreachable, Item, PlanCall, Progress
+from gently.wire import (
+    ClientError,
+    DeviceLayerUnreachable,
+    Item,
+    PlanCall,
+    PreflightReport,
+    Progress,
+    StopReport,
+)
 
 
 class Exit(IntEnum):
@@ -100,11 +108,15 @@ class OneCommand:
 
     def _run(self, prompt: Prompt) -> Exit:
         match self._parse(prompt.text):
+            case BuiltinCommand("approve") as approval:
+                item = self._queue.approve(approval)
+                self._record(prompt, item)
+                return self._follow(item)
             case BuiltinCommand() as builtin:
                 answer = self._queue.ask(builtin)
                 self._answer(answer)
                 self._record(prompt)
-                return Exit.FAILED if getattr(answer, "success", True) is False else Exit.DONE
+                return Exit.FAILED if _says_no(answer) else Exit.DONE
             case PlanCall() as plan:
                 item = self._queue.submit(replace(plan, meta=prompt.meta(self._session_id)))
                 self._record(prompt, item)
@@ -160,6 +172,13 @@ class OneCommand:
 
     def _say(self, sentence: str) -> None:
         print(sentence, file=self._err, flush=True)
+
+
+def _says_no(answer: object) -> bool:
+    match answer:
+        case StopReport(success=False) | PreflightReport(ok=False):
+            return True
+    return False
 
 
 class _EachTenth:

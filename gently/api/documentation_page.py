@@ -107,8 +107,13 @@ def _asked(document: Schema, operation: Schema) -> Iterator[Node]:
         yield _tag("h3", "Parameters")
         yield _tag("table", *rows)
     if body := operation.get("requestBody"):
-        yield _tag("h3", "Body, JSON")
-        yield from _fields(document, body["content"][_JSON]["schema"])
+        ((media_type, content),) = body["content"].items()
+        yield _tag("h3", f"Body, {_media(media_type)}")
+        yield from _fields(document, content["schema"])
+
+
+def _media(media_type: str) -> str:
+    return "JSON" if media_type == _JSON else media_type
 
 
 def _answered(document: Schema, operation: Schema) -> Iterator[Node]:
@@ -116,7 +121,7 @@ def _answered(document: Schema, operation: Schema) -> Iterator[Node]:
         if status != "200":
             continue
         for media_type, content in response["content"].items():
-            yield _tag("h3", f"Answer, {'JSON' if media_type == _JSON else media_type}")
+            yield _tag("h3", f"Answer, {_media(media_type)}")
             if schema := content.get("schema"):
                 done = schema["anyOf"][0] if "anyOf" in schema else schema
                 yield from _fields(document, done, needs="")

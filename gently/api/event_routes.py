@@ -12,7 +12,7 @@ from starlette.types import Message, Send
 from gently.api.messages import parse
 from gently.api.models import OwnBody
 from gently.api.routes import ApiRoute, ApiSocket, Call
-from gently.api.slow import MOST_BEHIND, SEND_S, drop, in_time
+from gently.api.slow import MOST_BEHIND, DeafClientError, drop, in_time
 from gently.core.access import Scope
 from gently.core.device_layer import DeviceLayer
 from gently.core.events import Event, EventLog, SlowFollowerError
@@ -60,9 +60,8 @@ class _EventStream(StreamingResponse):
         try:
             async with aclosing(self._content):
                 await super().stream_response(send_in_time)
-        except TimeoutError:
-            reason = f"it has read nothing for {SEND_S:g} s"
-            await drop(self._request, reason, is_deaf=True)
+        except DeafClientError as error:
+            await drop(self._request, error)
 
 
 async def _events(call: Call[EventsBody]) -> StreamingResponse:
@@ -84,7 +83,7 @@ async def _frames(request: Request, log: EventLog, body: EventsBody) -> AsyncGen
                 yield chunk
             after = events[-1].seq if events else after
     except SlowFollowerError as error:
-        await drop(request, str(error), is_deaf=False)
+        await drop(request, error)
         # Without an id: whoever comes back goes on after the last one that was sent.
         event = log.dropped(after, str(error))
         yield b"event: %b\ndata: %b\n\n" % (event.kind.encode(), event.encoded)

@@ -1,20 +1,47 @@
-"""Who may ask: programs of this machine, and pages served by it; not a page from elsewhere.
+"""Who may ask: programs of this machine with a key, and pages served by it; nobody else.
 
-A browser sends requests to loopback for any page that it shows. Until there are keys, the
-names in `Host` and `Origin` are what tells such a request from one of ours.
+A browser sends requests to loopback for any page that it shows, and with them the password that
+it was given for this address. The names in `Host` and `Origin` tell such a request from one of
+ours; a password is taken from our own pages only, whereas a page that sends a key has been given
+it.
 """
 
+import base64
+import binascii
 from urllib.parse import urlsplit
 
+import anyio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from gently.api.messages import Json
+from gently.core.access import (
+    Access,
+    NotAuthenticatedError,
+    Principal,
+    ScopeError,
+    TokenExpiredError,
+)
+from gently.core.access import Scope as AccessScope
 
-__all__ = ["LoopbackOnly"]
+__all__ = ["CHALLENGE", "Authenticated", "LoopbackOnly"]
+
+CHALLENGE = {"WWW-Authenticate": 'Basic realm="gently", charset="UTF-8"'}
+"""Lets a browser ask for the key."""
 
 _NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+_NO_KEY = (
+    "No key came with this request. Send `Authorization: ApiKey KEY`, or the key as the password "
+    "of an empty user name (`curl -u :KEY`); `python -m gently.local_key` prints the key of this "
+    "machine."
+)
+_FOREIGN_PAGE = (
+    "A password was sent by a page that is not served here, perhaps behind the back of whoever has "
+    "typed it in: such a page has to be given a key, and to send `Authorization: ApiKey KEY`."
+)
+_NOBODY = Principal("nobody", "none", "person", AccessScope.VIEW)
+"""Whoever logs in, as long as they have not."""
 
 
 class LoopbackOnly:
@@ -33,12 +60,88 @@ class LoopbackOnly:
             ):
                 if _hostname(url) not in _NAMES:
                     detail = f"{name} is not this machine: the microscope takes no foreign requests"
-                    if scope["type"] == "websocket":
-                        await WebSocketClose(4403, detail)(scope, receive, send)
-                    else:
-                        await Json({"detail": detail}, 403)(scope, receive, send)
+                    await _refuse(Json({"detail": detail}, 403), scope, receive, send)
                     return
         await self._app(scope, receive, send)
+
+
+class Authenticated:
+    """Middleware that answers 401 to a request of which nobody knows whose it is.
+
+    Those that it passes on have a ``principal`` in their state.
+
+    Parameters
+    ----------
+    app
+        Asked by those who are known.
+    logins
+        Method and path of the routes that take their proof in the body.
+    """
+
+    def __init__(self, app: ASGIApp, logins: frozenset[tuple[str, str]]) -> None:
+        self._app = app
+        self._logins = logins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        access: Access = scope["state"]["layer"].access
+        headers = Headers(scope=scope)
+        try:
+            principal = self._principal(access, headers, (scope.get("method", ""), scope["path"]))
+        except ScopeError as error:
+            await _refuse(Json({"detail": str(error)}, 403), scope, receive, send)
+            return
+        except NotAuthenticatedError as error:
+            if "authorization" in headers and not isinstance(error, TokenExpiredError):
+                await anyio.sleep(access.patience.wait_s())
+            refused = Json({"detail": str(error)}, 401, headers=CHALLENGE)
+            await _refuse(refused, scope, receive, send)
+            return
+        known = {**scope, "state": {**scope["state"], "principal": principal}}
+        await self._app(known, receive, send)
+
+    def _principal(self, access: Access, headers: Headers, route: tuple[str, str]) -> Principal:
+        if route in self._logins:
+            return _NOBODY  # Bluesky's clients refresh a token with the expired one in the header
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        match scheme.lower():
+            case "apikey":
+                return access.keys.check(given.strip()).principal
+            case "bearer":
+                return access.sessions.check(given.strip())
+            case "basic":
+                if _is_foreign(headers):
+                    raise ScopeError(_FOREIGN_PAGE)
+                return access.keys.check(_password(given)).principal
+        raise NotAuthenticatedError(_NO_KEY)
+
+
+def _password(given: str) -> str:
+    try:
+        return base64.b64decode(given, validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        raise NotAuthenticatedError(_NO_KEY) from None
+
+
+def _is_foreign(headers: Headers) -> bool:
+    """Whether a browser says that another page than one of ours makes this request."""
+    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        return True
+    origin = headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != headers.get("host")
+
+
+async def _refuse(answer: Json, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer; a WebSocket before it is accepted."""
+    if scope["type"] == "websocket" and "websocket.http.response" not in scope.get(
+        "extensions", {}
+    ):
+        await WebSocketClose(4000 + answer.status_code, "refused")(scope, receive, send)
+    else:
+        await answer(scope, receive, send)
 
 
 def _hostname(url: str) -> str | None:

@@ -36,6 +36,15 @@ class DeviceReadings(Answer):
     readings: dict[str, Reading]
 
 
+class SettingAnswer(Answer):
+    """A setting, and who has set it."""
+
+    value: Json
+    source: str = Field(
+        description="`default`, the path of a file, an environment variable, or `command line`."
+    )
+
+
 class SettingsAnswer(Answer):
     """What this device layer works with."""
 
@@ -44,6 +53,7 @@ class SettingsAnswer(Answer):
     session_id: str
     version: str
     mmcore: dict[str, str] = Field(description="Versions.")
+    settings: dict[str, SettingAnswer] = Field(description="By name, as they were given.")
 
 
 async def _read_device(call: Call[DevicePath]) -> Given:
@@ -58,6 +68,10 @@ async def _settings(call: Call[Nothing]) -> Given:
         "session_id": layer.session_id,
         "version": layer.version,
         "mmcore": layer.instrument.core.versions(),
+        "settings": {
+            name: {"value": value, "source": layer.settings.sources[name]}
+            for name, value in layer.settings.model_dump(mode="json").items()
+        },
     }
 
 
@@ -76,7 +90,7 @@ INSTRUMENT_ROUTES = (
         method="GET",
         path="/api/settings",
         handler=_settings,
-        summary="Where volumes go, on which instrument, in which session",
+        summary="Where volumes go, on which instrument, in which session; and every setting",
         scope=Scope.VIEW,
         answer=SettingsAnswer,
     ),

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from pydantic import Field, StrictBool
+from starlette.concurrency import run_in_threadpool
 
 from gently.api.models import Answer, Body, Done, LockKey
 from gently.api.routes import ApiRoute, Call, Given
@@ -50,7 +51,8 @@ class LockAnswer(Done):
 
 async def _lock(call: Call[LockBody]) -> Given:
     body = call.body
-    call.layer.lock.lock(
+    await run_in_threadpool(  # it is written
+        call.layer.lock.lock,
         body.lock_key,
         environment=body.environment,
         queue=body.queue,
@@ -61,7 +63,7 @@ async def _lock(call: Call[LockBody]) -> Given:
 
 
 async def _unlock(call: Call[UnlockBody]) -> Given:
-    call.layer.lock.unlock(call.body.lock_key)
+    await run_in_threadpool(call.layer.lock.unlock, call.body.lock_key)
     return _info(call.layer)
 
 

@@ -130,6 +130,15 @@ class ItemProperties(Answer):
     time_start: float = Field(description="Seconds since 1970.")
 
 
+class Approval(Answer):
+    """By whom an item was approved."""
+
+    proposal_uid: str
+    digest: str = Field(description="SHA-256 of the canonical JSON of what was approved.")
+    by: str
+    time: float = Field(description="Seconds since 1970.")
+
+
 class ItemAnswer(Answer):
     """An item as it was asked for."""
 
@@ -141,6 +150,7 @@ class ItemAnswer(Answer):
     user: str = Field(description="Who asked for it.")
     user_group: str
     item_uid: str
+    approval: Approval | None = Field(None, description="If it was a proposal.")
     properties: ItemProperties | None = Field(None, description="Once it has begun.")
 
 

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from gently import __version__
 from gently.api.models import Error, LockKey, Refusal
 from gently.api.routes import ApiRoute, ApiSocket
+from gently.core.access import HEADER
 from gently.core.catalogue import Catalogue, PlanEntry
 
 __all__ = ["openapi_document"]
@@ -40,11 +41,13 @@ _MEANINGS = {
     401: "There is no key, or it is not valid (any more).",
     403: "The key is not good for this; or the request comes from, or names, another host.",
     404: "There is no such thing.",
+    408: "The body has not come to its end in time.",
     409: "Not now: the state does not allow it, or somebody else has control.",
     413: "The body is too large.",
     422: "A parameter has not the form that it has to have; `errors` names each.",
 }
 _HEADERS = {
+    HEADER: "The number of the control lease, while somebody holds it.",
     "Idempotency-Key": "Whatever is submitted with the same key is submitted once.",
     "Last-Event-ID": "In place of `after`.",
 }
@@ -161,7 +164,7 @@ def _operation(route: ApiRoute, models: _Models) -> Schema:
     elif others or route.locked_by:
         body = models.ref(route.body) if not in_path else {**taken, "properties": others}
         operation["requestBody"] = _request_body(
-            _with_lock_key(route, body, models), is_required=bool(required)
+            _with_lock_key(route, body, models), is_required=bool(required), is_form=route.is_form
         )
     return operation
 
@@ -181,6 +184,7 @@ def _common(route: ApiRoute, path: str, models: _Models) -> Schema:
     return {
         "operationId": _operation_id(route.method, path),
         "summary": route.summary,
+        **({"security": []} if route.is_login else {}),
         "x-scope": str(route.scope),
         "x-dialect": route.dialect,
         "x-commands": route.commands,
@@ -196,7 +200,7 @@ def _common(route: ApiRoute, path: str, models: _Models) -> Schema:
 
 
 def _operation_id(method: str, path: str) -> str:
-    return "_".join([method.lower(), *re.findall(r"\w+", path)[1:]])
+    return "_".join([method.lower(), *re.findall(r"\w+", path.removeprefix("/api"))])
 
 
 def _path_parameters(route: ApiRoute, properties: Mapping[str, Schema]) -> Iterator[Schema]:
@@ -205,7 +209,7 @@ def _path_parameters(route: ApiRoute, properties: Mapping[str, Schema]) -> Itera
 
 
 def _header_parameters(route: ApiRoute) -> Iterator[Schema]:
-    for name in route.headers:
+    for name in (*route.headers, *([HEADER] if route.commands else [])):
         schema = {"type": "string", "description": _HEADERS[name]}
         yield _parameter(name, "header", schema, is_required=False)
 
@@ -234,8 +238,9 @@ def _with_lock_key(route: ApiRoute, body: Schema, models: _Models) -> Schema:
     return {"allOf": [body, key]} if route.body.model_fields else key
 
 
-def _request_body(schema: Schema, *, is_required: bool) -> Schema:
-    return {"content": {"application/json": {"schema": schema}}, "required": is_required}
+def _request_body(schema: Schema, *, is_required: bool, is_form: bool = False) -> Schema:
+    media_type = "application/x-www-form-urlencoded" if is_form else "application/json"
+    return {"content": {media_type: {"schema": schema}}, "required": is_required}
 
 
 # ---------------------------------------------------------------------- answers

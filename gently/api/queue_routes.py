@@ -25,7 +25,7 @@ from gently.core.items import Item
 from gently.core.queue import AlreadySubmittedError
 from gently.core.transitions import QueueMode
 
-__all__ = ["QUEUE_ROUTES", "executed"]
+__all__ = ["QUEUE_ROUTES", "executed", "requested_item"]
 
 
 class ModeValues(Body):
@@ -110,7 +110,7 @@ async def _queue_get(call: Call[Nothing]) -> Given:
 
 async def _item_add(call: Call[AddBody]) -> Given:
     layer, body = call.layer, call.body
-    item = _item(body.item, call.principal, key=body.idempotency_key)
+    item = requested_item(body.item, call.principal, key=body.idempotency_key)
     try:
         qsize = await run_in_threadpool(layer.add, item, body.place_in(layer))
     except AlreadySubmittedError as known:
@@ -144,7 +144,7 @@ async def _item_update(call: Call[UpdateBody]) -> Given:
     asked, uid = call.body.item, call.body.item.item_uid
     if uid is None:
         raise RequestRefusedError((FieldError("item.item_uid", "is missing"),))
-    item = _item(asked, call.principal)
+    item = requested_item(asked, call.principal)
     if not call.body.replace:
         item = replace(item, item_uid=uid)
     qsize = await run_in_threadpool(call.layer.update, uid, item)
@@ -153,7 +153,9 @@ async def _item_update(call: Call[UpdateBody]) -> Given:
 
 async def _item_execute(call: Call[AddBody]) -> Given:
     body = call.body
-    return await executed(call.layer, _item(body.item, call.principal, key=body.idempotency_key))
+    return await executed(
+        call.layer, requested_item(body.item, call.principal, key=body.idempotency_key)
+    )
 
 
 async def executed(layer: DeviceLayer, item: Item) -> Given:
@@ -244,7 +246,8 @@ async def _queue_mode_set(call: Call[ModeBody]) -> Given:
 # ---------------------------------------------------------------------- items
 
 
-def _item(body: ItemBody, asker: Principal, *, key: str | None = None) -> Item:
+def requested_item(body: ItemBody, asker: Principal, *, key: str | None = None) -> Item:
+    """Return what somebody asks for as an item; raises `PlanRefusedError`."""
     if body.item_type not in ("plan", "instruction"):
         problem = f"only plans can be queued here, not {body.item_type!r}; uploaded code never runs"
         raise PlanRefusedError(body.name, (FieldError("item_type", problem),))
@@ -258,7 +261,7 @@ def _checked(
     found, results = [], []
     for asked in items:
         try:
-            item = _item(parse(ItemBody, asked), asker)
+            item = requested_item(parse(ItemBody, asked), asker)
             layer.check(item)
         except GentlyError as error:
             results.append({"success": False, "msg": f"Failed to add a plan: {error}"})

@@ -11,26 +11,33 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from gently.api.auditing import Note
-from gently.api.messages import Json, parse, read_parameters
+from gently.api.messages import (
+    PATIENCE_S,
+    Json,
+    RequestRefusedError,
+    parse,
+    read_parameters,
+)
 from gently.api.models import LockKey, Nothing
-from gently.core.access import Principal, Scope
+from gently.core.access import HEADER, Principal, Scope, ScopeError
 from gently.core.device_layer import DeviceLayer
-from gently.core.errors import GentlyError
+from gently.core.errors import FieldError, GentlyError
 from gently.core.lock import Part
 from gently.core.operations import about_item
 
-__all__ = ["ApiRoute", "ApiSocket", "Call", "Given", "starlette_route"]
+__all__ = ["ApiRoute", "ApiSocket", "Call", "Given", "lease_number", "starlette_route"]
 
 B = TypeVar("B", bound=BaseModel)
 Given = dict[str, Any]
 """What came with a request, before it is validated; or an answer, before it is encoded."""
 
-_LOCAL = Principal("operator", "local", "person", Scope.ADMIN)
+_FORGIVING_S = 1.0
+"""How long what cannot be refused waits for its body."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +83,17 @@ class ApiRoute:
         Changes something else, whoever holds the lease: goes into the audit log.
     forgives
         Whatever the body is, it keeps nobody from calling: it is then taken for none.
+    is_form
+        The body is a form, as browsers send it, in place of JSON.
+    is_login
+        Whoever calls brings their proof in the body, and needs no key.
     dialect
         One of Bluesky's: what the handler refuses is 200 with ``"success": false``.
     """
 
     method: str
     path: str
-    handler: Callable[[Call[Any]], Awaitable[Given | Response]]
+    handler: Callable[[Call[Any]], Awaitable[Given | list[Given] | Response]]
     summary: str
     scope: Scope
     body: type[BaseModel] = Nothing
@@ -94,6 +105,8 @@ class ApiRoute:
     commands: bool = False
     changes: bool = False
     forgives: bool = False
+    is_form: bool = False
+    is_login: bool = False
     dialect: bool = False
 
     @property
@@ -116,9 +129,11 @@ class ApiRoute:
         """The statuses that it may be answered with, besides 200."""
         found = {401, 403, *self.errors}
         if not self.forgives:
-            found |= {400, 413}
+            found |= {400, 408, 413}
         if self.body.model_fields and not (self.dialect or self.forgives):
             found.add(422)
+        if self.commands or HEADER in self.headers:  # the lease may be another's, or no number
+            found |= {409, 422}
         return sorted(found)
 
     @property
@@ -170,9 +185,10 @@ def starlette_route(route: ApiRoute) -> Route:
 # ---------------------------------------------------------------------- who asks
 
 
-def _authenticated(_: Request) -> Principal:
-    """Return who asks; raises what is answered with 401."""
-    return _LOCAL
+def _authenticated(request: Request) -> Principal:
+    """Return who asks, as the guard has found out."""
+    principal: Principal = request.state.principal
+    return principal
 
 
 @contextmanager
@@ -190,19 +206,36 @@ def _audited(route: ApiRoute, principal: Principal, request: Request) -> Iterato
 
 def _check_scope(route: ApiRoute, principal: Principal) -> None:
     """Raise what is answered with 403."""
+    if principal.scope < route.scope:
+        raise ScopeError(
+            f"{route.name} takes a key with the scope {route.scope} or more; that of "
+            f"{principal.name} has {principal.scope}. An admin makes others with "
+            "POST /api/auth/apikey."
+        )
 
 
 @asynccontextmanager
 async def _in_control(
-    route: ApiRoute,  # noqa: ARG001 - for the control lease
-    principal: Principal,  # noqa: ARG001
-    request: Request,  # noqa: ARG001
+    route: ApiRoute, principal: Principal, request: Request
 ) -> AsyncIterator[None]:
     """Hold off whoever wants to take over while a command is carried out.
 
     Raises what is answered with 409.
     """
-    yield
+    if not route.commands:
+        yield
+        return
+    layer: DeviceLayer = request.state.layer
+    with layer.access.lease.commanding(principal, lease_number(request)):
+        yield
+
+
+def lease_number(request: Request) -> int | None:
+    """Return under which number of the lease a request comes; raises `RequestRefusedError`."""
+    given = request.headers.get(HEADER)
+    if given is None or (given.isascii() and given.isdecimal()):
+        return None if given is None else int(given)
+    raise RequestRefusedError((FieldError(HEADER, "has to be the number of the lease"),))
 
 
 # ---------------------------------------------------------------------- the answer
@@ -211,8 +244,9 @@ async def _in_control(
 async def _given(route: ApiRoute, request: Request) -> Given:
     """Return what came in the path, the body and the query; the former win."""
     try:
-        given = await read_parameters(request)
-    except GentlyError:
+        patience_s = _FORGIVING_S if route.forgives else PATIENCE_S
+        given = await read_parameters(request, patience_s, is_form=route.is_form)
+    except (GentlyError, ClientDisconnect):
         if not route.forgives:
             raise
         given = {}
@@ -241,8 +275,10 @@ async def _answer(
         return Json(_refusal(layer, given, error))
     if isinstance(answer, Response):
         return answer
-    note.answer = answer
-    return Json({"success": True, "msg": "", **answer} if route.dialect else answer)
+    if isinstance(answer, dict):
+        note.answer = answer
+        answer = {"success": True, "msg": "", **answer} if route.dialect else answer
+    return Json(answer)
 
 
 def _body(route: ApiRoute, given: Given) -> BaseModel:

@@ -1,15 +1,20 @@
 """uvicorn, bound before the hardware is touched and ended without losing a signal."""
 
 import socket
+from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
 
+from gently.api.connections import GuardedProtocol, WaitingRoom
+from gently.api.messages import PATIENCE_S
 from gently.core.events import EventLog
 
-__all__ = ["ApiServer", "PortTakenError", "bind"]
+__all__ = ["ApiServer", "PortTakenError", "bind", "make_room_for_connections"]
 
+MOST_CONNECTIONS = 2_048
 _LAST_REQUESTS_S = 2
+_FILES = 8_192
 
 
 class PortTakenError(OSError):
@@ -37,13 +42,51 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-class ApiServer(uvicorn.Server):
-    """Serves the application; its end also ends the streams, which never end themselves."""
+def make_room_for_connections() -> int:
+    """Return how many connections there may be, and let there be as many files as that needs.
 
-    def __init__(self, app: Starlette, *streams: EventLog) -> None:
+    Many systems allow a process 1,024 files; connections must not take them from the volumes.
+    """
+    try:
+        import resource  # noqa: PLC0415 - not on Windows, where there is no such limit
+    except ImportError:
+        return MOST_CONNECTIONS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    wanted = _FILES if hard == unlimited else min(_FILES, hard)
+    if soft != unlimited and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return MOST_CONNECTIONS if soft == unlimited else min(MOST_CONNECTIONS, soft // 2)
+
+
+class ApiServer(uvicorn.Server):
+    """Serves the application; its end also ends the streams, which never end themselves.
+
+    Parameters
+    ----------
+    app
+        Answers the requests.
+    streams
+        Closed at the end.
+    connections
+        How many there may be at a time; the longest waiting makes room for one more.
+    patience_s
+        How long a connection may take to say what it asks for.
+    """
+
+    def __init__(
+        self,
+        app: Starlette,
+        *streams: EventLog,
+        connections: int = MOST_CONNECTIONS,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        room = WaitingRoom(connections, patience_s)
         super().__init__(
             uvicorn.Config(
                 app,
+                http=partial(GuardedProtocol, room),  # type: ignore[arg-type]  # it calls it
                 log_config=None,
                 access_log=False,
                 ws="websockets-sansio",

@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from starlette.requests import HTTPConnection
 
 from gently.core.device_layer import DeviceLayer
+from gently.core.errors import GentlyError
 
-__all__ = ["MOST_BEHIND", "SEND_S", "HangUp", "drop", "in_time"]
+__all__ = ["MOST_BEHIND", "DeafClientError", "HangUp", "drop", "in_time"]
 
 LOGGER = logging.getLogger(__name__)
 
@@ -23,19 +24,26 @@ MOST_BEHIND: Final = 2_000
 """How many events may come while a client takes the ones before."""
 
 
-async def in_time(sending: Any) -> None:
-    """Await something that is being sent; raises TimeoutError if the client does not take it."""
-    async with asyncio.timeout(SEND_S):
-        await sending
+class DeafClientError(GentlyError):
+    """A client does not take what it is sent."""
 
 
-async def drop(connection: HTTPConnection, reason: str, *, is_deaf: bool) -> None:
+async def in_time(sending: Awaitable[None]) -> None:
+    """Await something that is being sent; raises `DeafClientError`."""
+    try:
+        async with asyncio.timeout(SEND_S):
+            await sending
+    except TimeoutError:
+        raise DeafClientError(f"it has read nothing for {SEND_S:g} s") from None
+
+
+async def drop(connection: HTTPConnection, why: GentlyError) -> None:
     """Take note of a client that is dropped, and hang up if it would not hear a farewell."""
     layer: DeviceLayer = connection.state.layer
     layer.metrics.followers_dropped.inc()
     client = connection.client
     where = f"{client.host}:{client.port}" if client else "somewhere"
-    LOGGER.warning("dropped %s from %s: %s", connection.url.path, where, reason)
-    if is_deaf and client:
+    LOGGER.warning("dropped %s from %s: %s", connection.url.path, where, why)
+    if isinstance(why, DeafClientError) and client:
         connection.state.hang_up((client.host, client.port))
         await asyncio.sleep(_HANG_UP_S)  # the server is to know before it looks for an end

@@ -12,12 +12,13 @@ from gently.api.event_routes import EVENT_SOCKET
 from gently.api.messages import Json, RequestRefusedError, parse
 from gently.api.models import Nothing
 from gently.api.routes import ApiSocket
-from gently.api.slow import SEND_S, drop, in_time
+from gently.api.slow import DeafClientError, drop, in_time
 from gently.api.status import status
-from gently.core.access import Scope
+from gently.core.access import Principal, Scope, ScopeError
 from gently.core.console import line
 from gently.core.device_layer import DeviceLayer
 from gently.core.encoding import encoded
+from gently.core.errors import GentlyError
 from gently.core.events import SlowFollowerError
 
 __all__ = ["SOCKETS", "socket_route"]
@@ -61,9 +62,13 @@ async def _lines(layer: DeviceLayer, _: Nothing) -> Messages:
 def _endpoint(route: ApiSocket) -> Callable[[WebSocket], Awaitable[None]]:
     async def endpoint(socket: WebSocket) -> None:
         try:
+            _check_scope(route, socket.state.principal)
             body = parse(route.body, socket.query_params)
+        except ScopeError as error:
+            await _refuse(socket, error, 403)
+            return
         except RequestRefusedError as error:
-            await _refuse(socket, error)
+            await _refuse(socket, error, 422)
             return
         await socket.accept()
         async with anyio.create_task_group() as tasks:
@@ -79,13 +84,19 @@ def _endpoint(route: ApiSocket) -> Callable[[WebSocket], Awaitable[None]]:
     return endpoint
 
 
-async def _refuse(socket: WebSocket, error: RequestRefusedError) -> None:
+def _check_scope(route: ApiSocket, principal: Principal) -> None:
+    """Raise `ScopeError` if a key is not good for listening."""
+    if principal.scope < route.scope:
+        raise ScopeError(f"{route.path} takes a key with the scope {route.scope} or more")
+
+
+async def _refuse(socket: WebSocket, error: GentlyError, status: int) -> None:
     """Answer instead of opening it."""
-    answer = Json({"detail": str(error), "errors": list(error.errors)}, 422)
+    answer = Json({"detail": str(error), "errors": list(getattr(error, "errors", ()))}, status)
     if "websocket.http.response" in socket.scope.get("extensions", {}):
         await socket.send_denial_response(answer)
     else:
-        await socket.close(4422, str(error)[:_MOST_REASON])
+        await socket.close(4000 + status, str(error)[:_MOST_REASON])
 
 
 async def _send(socket: WebSocket, messages: Messages) -> None:
@@ -94,8 +105,8 @@ async def _send(socket: WebSocket, messages: Messages) -> None:
         with suppress(WebSocketDisconnect):  # it has left while it was told something
             try:
                 await _send_all(socket, messages)
-            except TimeoutError:
-                await drop(socket, f"it has read nothing for {SEND_S:g} s", is_deaf=True)
+            except DeafClientError as error:
+                await drop(socket, error)
 
 
 async def _send_all(socket: WebSocket, messages: Messages) -> None:
@@ -105,7 +116,7 @@ async def _send_all(socket: WebSocket, messages: Messages) -> None:
             await in_time(socket.send_text(message))
     except SlowFollowerError as error:
         code, reason = _TRY_LATER, str(error)
-        await drop(socket, reason, is_deaf=False)
+        await drop(socket, error)
     await in_time(socket.close(code, reason[:_MOST_REASON]))
 
 

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -27,11 +27,19 @@ from devices import (
     PlannedVolume,
     load_instrument_file,
 )
-from gently import __version__
+from gently import __version__, local_key
+from gently.core.access import Access, AccessDatabase, Principal, Proposal
 from gently.core.aftermath import Aftermath
 from gently.core.catalogue import BoundPlan, Catalogue
 from gently.core.console import Console
-from gently.core.errors import DeviceNotFoundError, FieldError, PlanRefusedError, field_errors
+from gently.core.errors import (
+    DeviceNotFoundError,
+    FieldError,
+    ItemNotFoundError,
+    PlanRefusedError,
+    WrongStateError,
+    field_errors,
+)
 from gently.core.events import EventLog
 from gently.core.items import QUEUE_STOP, Item
 from gently.core.lifecycle import ENDED
@@ -45,11 +53,11 @@ from gently.core.operations import (
     about_item,
 )
 from gently.core.oversight import Oversight
-from gently.core.preflight import preflight
+from gently.core.preflight import QUICK, Preflight, PreflightReport
 from gently.core.queue import PlanQueue
 from gently.core.queue_store import QueueStore
 from gently.core.runner import Runner
-from gently.core.stop import StopReport, stop_everything
+from gently.core.stop import StopReport, stop_everything, stop_for_good
 from gently.core.tasks import TaskList
 from gently.core.transitions import Place
 from gently.settings import DeviceLayerSettings
@@ -85,6 +93,8 @@ class DeviceLayer:
     ------
     StoreLockedError
         If another device layer writes into the storage folder; names it.
+    LocalKeyError, AccessStoreError
+        If there is no key, or the file of keys cannot be used.
     InstrumentError, CatalogueError
         If the instrument file, the hardware or a plan is not as it has to be.
     """
@@ -95,7 +105,6 @@ class DeviceLayer:
         # Plans and devices do not change while the process lives; clients cache them by this.
         self.catalogue_uid = uuid4().hex
         self.events = EventLog()
-        self.lock = ControlLock(lambda info: self.events.publish("lock", lock_info=info))
         self.tasks = TaskList()
         self.console = Console()
         self._log_stamp = ItemStamp()
@@ -110,6 +119,11 @@ class DeviceLayer:
             self.audit = undo.enter_context(AuditLog(root / "audit.ndjson"))
             self.audit.record(self._of_my_own("start"))
             undo.callback(lambda: self.audit.record(self._of_my_own("end")))
+            database = undo.enter_context(closing(AccessDatabase(root / "access.sqlite")))
+            api_key = local_key.obtain()
+            self.lock = ControlLock(
+                database, api_key, lambda info: self.events.publish("lock", lock_info=info)
+            )
             self.store = undo.enter_context(VolumeStore(root))
             self.store.refresh()
             self.instrument = Instrument(
@@ -120,6 +134,7 @@ class DeviceLayer:
             self.documents = DocumentStore(root)
             queue_store = QueueStore(root / "queue.sqlite")
             undo.callback(queue_store.close)
+            self._preflight = Preflight(self.store)
             self.queue = PlanQueue(
                 self._announce,
                 queue_store,
@@ -127,6 +142,16 @@ class DeviceLayer:
                 # Swept as late as this, so that a start that fails takes no trace away.
                 account=Aftermath(self.documents, self.store, self.store.sweep()),
                 quota=settings.quota_per_client,
+            )
+            self.access = undo.enter_context(
+                Access(
+                    database,
+                    api_key,
+                    local_key.owner(),
+                    is_queued=self._is_queued,
+                    on_lease=lambda lease: self.events.publish("control", lease=lease.message()),
+                    on_proposal=lambda one: self.events.publish("proposal", proposal=one.message()),
+                )
             )
             keeper = undo.enter_context(self.documents.writer())
             self.runner = Runner(self.queue, self.prepare, self.events, self._run_metadata, keeper)
@@ -167,18 +192,52 @@ class DeviceLayer:
 
     # ------------------------------------------------------------------ for the HTTP edge
 
+    def preflight(self, item: Item) -> PreflightReport:
+        """Say what an item would do, and what speaks against it; never asks the hardware."""
+        try:
+            return self._preflight.check(self._bound(item))
+        except PlanRefusedError as error:
+            return PreflightReport.refused(item.name, error.errors, self.store.free_bytes())
+
     def prepare(self, item: Item) -> BoundPlan:
-        """Validate an item and preflight it; raises `PlanRefusedError`."""
-        if errors := tuple(self._meta_errors(item)):
-            raise PlanRefusedError(item.name, errors)
-        plan = self.catalogue.bind(item.name, item.args, item.kwargs)
-        preflight(plan, self.store)
+        """Validate an item that is about to run, and preflight it from where everything is.
+
+        Reads stages whose motion was not seen to arrive, and so blocks for a round trip to
+        the controller.
+
+        Raises
+        ------
+        PlanRefusedError
+            With all that speaks against it.
+        DeviceError
+            If a stage does not say where it is.
+        """
+        plan = self._bound(item)
+        self.instrument.find_stages()
+        report = self._preflight.check(plan)
+        report.raise_refusals()
+        self._preflight.expect(item.item_uid, report)
         return plan
 
+    def _bound(self, item: Item) -> BoundPlan:
+        self._refuse_instructions(item)
+        self.access.proposals.check(item)
+        if errors := tuple(self._meta_errors(item)):
+            raise PlanRefusedError(item.name, errors)
+        return self.catalogue.bind(item.name, item.args, item.kwargs)
+
+    def _refuse_instructions(self, item: Item) -> None:
+        if item.item_type != "plan":
+            problem = "only plans can be executed; an instruction is for the queue"
+            raise PlanRefusedError(item.name, (FieldError("item_type", problem),))
+
     def check(self, item: Item) -> None:
-        """Raise `PlanRefusedError` unless an item can be queued."""
+        """Raise `PlanRefusedError` unless an item can be queued.
+
+        Follows the plan for a moment only: before it runs it is followed to its end.
+        """
         if item.item_type == "plan":
-            self.prepare(item)
+            self._preflight.check(self._bound(item), QUICK).raise_refusals()
         elif item.name != QUEUE_STOP:
             problem = f"the only instruction is {QUEUE_STOP!r}"
             raise PlanRefusedError(item.name, (FieldError("name", problem),))
@@ -189,17 +248,27 @@ class DeviceLayer:
         return self.queue.add(item, place)
 
     def update(self, item_uid: str, item: Item) -> int:
-        """Put an item that would run in the place of one that waits."""
+        """Put an item that would run in the place of one that waits, and was not approved."""
+        if self.queue.find(item_uid).approval is not None:
+            raise WrongStateError(
+                f"{item_uid} was approved as it is, and cannot be changed: remove it, and propose "
+                "the other one."
+            )
         self.check(item)
         return self.queue.update(item_uid, item)
 
     def execute(self, item: Item) -> int:
         """Run an item now; raises `PlanRefusedError`, or `WrongStateError` if busy."""
-        if item.item_type != "plan":
-            problem = "only plans can be executed; an instruction is for the queue"
-            raise PlanRefusedError(item.name, (FieldError("item_type", problem),))
-        self.prepare(item)
+        self._refuse_instructions(item)
+        self.check(item)
         return self.queue.execute(item)
+
+    def propose(self, by: Principal, item: Item, *, ttl_s: float, note: str | None) -> Proposal:
+        """Ask a person to approve an item that would run; raises `PlanRefusedError`."""
+        report = self._preflight.check(self._bound(item))
+        report.raise_refusals()
+        found = report.model_dump(mode="json")
+        return self.access.proposals.propose(by, item, found, ttl_s=ttl_s, note=note)
 
     def stop(self, reason: str) -> StopReport:
         """Stop everything; see `gently.core.stop`. Blocks for up to 7 s."""
@@ -243,6 +312,13 @@ class DeviceLayer:
 
     # ------------------------------------------------------------------ introductions
 
+    def _is_queued(self, item_uid: str) -> bool:
+        try:
+            self.queue.find(item_uid)
+        except ItemNotFoundError:
+            return False
+        return True
+
     def _announce(self, kind: str, item: Item) -> None:
         if kind == "item.started":
             self._log_stamp.running = item.item_uid
@@ -255,6 +331,7 @@ class DeviceLayer:
         self.events.publish(
             kind, item_uid=item.item_uid, state=str(item.state), item=item.message()
         )
+        self._preflight.see(item)
 
     def _labels(self, item: Item | None) -> VolumeLabels:
         """Return what an item's `meta` says of its volumes; raises `ValidationError`."""
@@ -338,8 +415,7 @@ class DeviceLayer:
         )
 
     def _end_the_plan(self) -> None:
-        self.instrument.core.latch()
-        if not self.runner.close(_PLAN_END_S):
+        if not stop_for_good(self.instrument, self.runner, _PLAN_END_S):
             LOGGER.error("the plan did not end; its volume is not published")
 
 

@@ -78,7 +78,9 @@ class Result:
 class Item:
     """A request for a plan, and how far it has come; or an instruction to the queue.
 
-    ``key`` is the idempotency key of the request that it came with, if it came with one.
+    ``key`` is the idempotency key of the request that it came with, if it came with one;
+    ``approval`` says who has approved it, if it was a proposal: for once, and for no other
+    content.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Item:
     time_start: float | None = None
     result: Result | None = None
     key: str | None = None
+    approval: Mapping[str, Any] | None = None
 
     def message(self) -> dict[str, Any]:
         """Return it as Bluesky's queue server would send it."""
@@ -113,6 +116,8 @@ class Item:
             "user_group": self.user_group,
             "item_uid": self.item_uid,
         }
+        if self.approval is not None:
+            found["approval"] = dict(self.approval)
         if self.time_start is not None:
             found["properties"] = {"time_start": self.time_start}
         return found

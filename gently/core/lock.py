@@ -1,16 +1,19 @@
 """The lock of Bluesky's dialect: whoever knows the key may act, everybody else may look.
 
-It keeps cooperating clients out of each other's way. It does not survive a restart, and it
-never holds up a stop.
+It keeps cooperating clients out of each other's way. It survives a restart, as whatever it
+was set for does, and it never holds up a stop.
 """
 
 import hmac
+import json
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 from uuid import uuid4
 
+from gently.core.access import AccessDatabase
 from gently.core.errors import WrongStateError
 
 __all__ = ["ControlLock", "LockedError", "Part"]
@@ -29,7 +32,7 @@ class _Locked:
     user: str | None = None
     time: float | None = None
     note: str | None = None
-    key: str = field(default="", repr=False)
+    hashed_key: str = field(default="", repr=False)
 
     @property
     def is_set(self) -> bool:
@@ -40,24 +43,38 @@ class _Locked:
         why = f": {self.note}" if self.note else ""
         return (
             f"The {parts} was locked by {self.user} at {_told(self.time)}{why}. Give their "
-            "lock_key, or ask them to unlock; a restart of the device layer unlocks as well."
+            "lock_key, or ask them to unlock; if they are gone, the API key of this machine "
+            "unlocks as well."
         )
 
 
 class ControlLock:
     """Locks the environment (what runs), the queue (what waits), or both.
 
-    Not thread-safe: for the thread of the HTTP edge.
+    Safe from any thread; `lock` and `unlock` write to the disk.
 
     Parameters
     ----------
+    database
+        Where it is kept, with a hash of the key.
+    emergency_key
+        Unlocks whatever is locked, and does nothing else.
     announce
         Called with the new `info` after each change.
     """
 
-    def __init__(self, announce: Callable[[dict[str, Any]], object]) -> None:
+    def __init__(
+        self,
+        database: AccessDatabase,
+        emergency_key: str,
+        announce: Callable[[dict[str, Any]], object],
+    ) -> None:
+        self._database = database
+        self._emergency = self._hashed(emergency_key)
         self._announce = announce
-        self._now = _Locked()
+        self._changing = threading.Lock()
+        rows = database.rows("SELECT body FROM lock")
+        self._now = _Locked(**json.loads(rows[0][0])) if rows else _Locked()
         self.uid = uuid4().hex
 
     def is_locked(self, part: Part) -> bool:
@@ -66,12 +83,13 @@ class ControlLock:
 
     def info(self) -> dict[str, Any]:
         """Return who has locked what, when and why; never the key."""
-        found = asdict(self._now)
-        del found["key"]
+        now = self._now
+        found = asdict(now)
+        del found["hashed_key"]
         return {
             **found,
-            "time_str": _told(self._now.time),
-            "emergency_lock_key_is_set": False,
+            "time_str": _told(now.time),
+            "emergency_lock_key_is_set": True,
         }
 
     def check(self, key: str | None, *parts: Part) -> None:
@@ -93,22 +111,33 @@ class ControlLock:
         """
         if not (environment or queue):
             raise WrongStateError("Say what to lock: environment, queue, or both.")
-        if self._now.is_set and not self._fits(key):
-            raise LockedError(f"It is locked with a different key: {self._now}")
-        self._become(_Locked(environment, queue, user, time.time(), note, key))
+        with self._changing:
+            if self._now.is_set and not self._fits(key):
+                raise LockedError(f"It is locked with a different key: {self._now}")
+            self._become(_Locked(environment, queue, user, time.time(), note, self._hashed(key)))
 
     def unlock(self, key: str) -> None:
         """Unlock both; does nothing if nothing is locked. Raises `LockedError`."""
-        if self._now.is_set:
-            self.check(key, "environment", "queue")
+        with self._changing:
+            if not self._now.is_set:
+                return
+            if not hmac.compare_digest(self._hashed(key), self._emergency):
+                self.check(key, "environment", "queue")
             self._become(_Locked())
 
     def _become(self, locked: _Locked) -> None:
+        body = json.dumps(asdict(locked))
+        self._database.write("INSERT OR REPLACE INTO lock VALUES (1, ?)", body)
         self._now, self.uid = locked, uuid4().hex
         self._announce(self.info())
 
     def _fits(self, key: str | None) -> bool:
-        return key is not None and hmac.compare_digest(key.encode(), self._now.key.encode())
+        if key is None:
+            return False
+        return hmac.compare_digest(self._hashed(key), self._now.hashed_key)
+
+    def _hashed(self, key: str) -> str:
+        return self._database.hashed(key).hex()
 
 
 def _told(seconds: float | None) -> str:

@@ -17,7 +17,7 @@ from gently.core.errors import WrongStateError
 from gently.core.queue import PlanQueue
 from gently.core.runner import Order, Runner
 
-__all__ = ["DeviceAfterStop", "StopReport", "stop_everything"]
+__all__ = ["DeviceAfterStop", "StopReport", "stop_everything", "stop_for_good"]
 
 LOGGER = logging.getLogger(__name__)
 _DEVICE_S = 2.0
@@ -121,6 +121,20 @@ def stop_everything(
     )
 
 
+def stop_for_good(instrument: Instrument, runner: Runner, timeout_s: float) -> bool:
+    """Stop every device at once, and end the plan and the runner; False if it did not in time.
+
+    Nothing moves afterwards: the microscope is about to be put away.
+    """
+    instrument.core.latch()
+    runner.foresee("the device layer is shutting down")
+    stopping = _Round(instrument.devices, _stop)  # without waiting for a plan that may hang
+    ended = runner.close(timeout_s)
+    for name, error in stopping.errors().items():
+        LOGGER.error("%s did not stop: %s", name, error)
+    return ended
+
+
 def _stop(device: HardwareDevice) -> None:
     device.stop()
 
@@ -140,7 +154,7 @@ class _PlanEnd:
         """The item that was told to end; until that is decided, the one that ran."""
         self.ended = threading.Event()
         threading.Thread(
-            target=self._run, args=(runner, queue, reason), name="end of plan", daemon=True
+            target=self._run, args=(runner, queue, reason), name="plan-end", daemon=True
         ).start()
 
     def _run(self, runner: Runner, queue: PlanQueue, reason: str) -> None:

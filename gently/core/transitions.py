@@ -206,7 +206,7 @@ def wake(state: QueueState, result: Result | None, now: float, *, goes_on: bool)
     change = Change(replace(state, stop_pending=False))
     if state.running is not None:
         interrupted = replace(_stepped(state.running, Step.INTERRUPT), result=result)
-        comes_back = state.mode == "queue" and not goes_on
+        comes_back = state.mode == "queue" and not goes_on and state.running.approval is None
         front = (interrupted.again(),) if comes_back else ()
         change = Change(
             replace(
@@ -269,8 +269,11 @@ def _obey(state: QueueState, instruction: Item) -> Change:
 def _comes_back(
     state: QueueState, ended: Item, *, goes_on: bool
 ) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
-    """Return what is put at the front, to be done again, and at the back, by a queue that loops."""
-    if state.mode != "queue":
+    """Return what is put at the front, to be done again, and at the back, by a queue that loops.
+
+    What was approved was approved for once.
+    """
+    if state.mode != "queue" or ended.approval is not None:
         return (), ()
     if not goes_on and ended.state in _DONE_AGAIN:
         return (ended.again(),), ()

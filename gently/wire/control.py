@@ -95,6 +95,7 @@ class Control:
         self._transport = transport
         self._taking = taking
         self._left = threading.Event()
+        # A daemon: a program that ends without leaving the context does not keep control for ever.
         self._renewing = threading.Thread(target=self._renew, name="control", daemon=True)
 
     @property

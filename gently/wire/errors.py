@@ -57,6 +57,20 @@ class Refused(ClientError):
         super().__init__("\n  ".join([msg, *details]))
 
 
+class KeyRefused(Refused):
+    """The device layer does not know who asks; the text says where the key came from."""
+
+    def __init__(self, msg: str) -> None:
+        super().__init__(msg, status_code=401)
+
+
+class ScopeTooSmall(Refused):
+    """The key is known and not good for this; the text says which scope is needed."""
+
+    def __init__(self, msg: str) -> None:
+        super().__init__(msg, status_code=403)
+
+
 class WrongArguments(ClientError):
     """A plan cannot be called like this; found by its schema, before anything was sent.
 

@@ -74,10 +74,10 @@ class _Place:
     def event(self, message: Message) -> Event | None:
         """Return the event of a message, if it can be read."""
         self._retry_s = FIRST_RETRY_S
-        if not message.text:  # it begins by saying where it begins
-            self.last_seq = int(message.last_id)
-            return None
         try:
+            if not message.text:  # a stream begins by saying where it begins
+                self.last_seq = int(message.last_id)
+                return None
             data = json.loads(message.text)
             event = Event.model_validate({**data, "kind": message.kind, "data": data})
         except (ValueError, TypeError) as error:

@@ -6,9 +6,10 @@ thrown the `ClientError` that says why there is none; in the end it returns a va
 """
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -55,15 +56,20 @@ class Pause:
 Flow = Generator[Request | Pause, Any, T]
 
 
-def get(path: str, **query: str | int | None) -> Flow[Answer]:
-    """Ask for something; what is None is left out of the query."""
+def get(*path: str, **query: str | int | None) -> Flow[Answer]:
+    """Ask for something; each part of the path is quoted, and what is None is left out."""
     given = {name: value for name, value in query.items() if value is not None}
-    return granted((yield Request(method="GET", path=path, query=given)))
+    return granted((yield Request(method="GET", path=_quoted(path), query=given)))
 
 
-def command(path: str, body: Mapping[str, Any] | None = None) -> Flow[Answer]:
-    """Have something done; asked once only, since a lost answer may have been a yes."""
-    return granted((yield Request(method="POST", path=path, body=body or {}, commands=True)))
+def change(*path: str, **body: Any) -> Flow[Answer]:
+    """Have something changed that moves nothing; asked once only."""
+    return granted((yield Request(method="POST", path=_quoted(path), body=body)))
+
+
+def command(*path: str, **body: Any) -> Flow[Answer]:
+    """Command the microscope; asked once only, since a lost answer may have been a yes."""
+    return granted((yield Request(method="POST", path=_quoted(path), body=body, commands=True)))
 
 
 def surely(request: Request, patience_s: float) -> Flow[Answer]:
@@ -91,7 +97,7 @@ def surely(request: Request, patience_s: float) -> Flow[Answer]:
 
 
 def watch(
-    path: str,
+    item_uid: str,
     on_progress: Callable[[Progress], None] | None,
     *,
     timeout_s: float,
@@ -106,7 +112,7 @@ def watch(
     shown: Progress | None = None
     while True:
         try:
-            state = read(ItemState, (yield from get(path)))
+            state = read(ItemState, (yield from get("items", item_uid)))
         except DeviceLayerUnreachable:
             if time.monotonic() - heard > patience_s:
                 raise
@@ -145,6 +151,10 @@ def read(kind: type[T], value: object) -> T:
             f"the device layer's answer is not what this client expects: {error}. "
             "Do both come from the same version of gently?"
         ) from error
+
+
+def _quoted(path: Iterable[str]) -> str:
+    return "/".join(quote(part, safe="") for part in path)
 
 
 def _next_look(waited_s: float) -> Pause:

@@ -111,6 +111,8 @@ class Plan(Reply):
         ]
         return "\n".join([self.signature(), f"  {self.description}", *lines])
 
+    __str__ = __repr__
+
 
 class Plans(Mapping[str, Plan]):
     """The plan catalogue by name; each plan is an attribute, too, and Tab completes it."""

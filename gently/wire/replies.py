@@ -5,6 +5,7 @@ a client that reads these keeps working.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
 
@@ -25,6 +26,9 @@ ItemPhase = Literal[
 FINISHED: Final = frozenset(
     {"completed", "failed", "aborted", "stopped", "halted", "cancelled", "interrupted"},
 )
+
+
+_KINDS: Final = {"person": "a person", "agent": "an agent"}
 
 
 class Reply(BaseModel):
@@ -195,6 +199,125 @@ class StopReport(Reply):
         return [*found, self.msg] if self.msg else found
 
 
+class Finding(Reply):
+    """Something that was found out about a plan before it moved anything.
+
+    Attributes
+    ----------
+    field : str
+        The argument at fault; empty if none is.
+    step : int or None
+        The number of the plan's message at which it was found.
+    """
+
+    field: str = ""
+    message: str
+    step: int | None = None
+
+    def __str__(self) -> str:
+        where = f" (step {self.step})" if self.step is not None else ""
+        return f"{self.field}: {self.message}{where}" if self.field else f"{self.message}{where}"
+
+
+class PreflightReport(Reply):
+    """What a plan would do, found out without moving anything.
+
+    Attributes
+    ----------
+    ok : bool
+        Whether nothing speaks against it.
+    is_whole : bool
+        Whether it was followed to its end.
+    seconds : float
+        Estimate of how long it takes.
+    bytes_needed, bytes_free : int
+        On the disk.
+    light_ms : float
+        For how long the sample is illuminated.
+    energy_mj : float or None
+        Light onto the sample; None where its power is not known.
+    travel_um : mapping
+        How far each axis goes, by `device.axis`.
+    """
+
+    plan: str
+    ok: bool
+    refusals: tuple[Finding, ...] = ()
+    warnings: tuple[Finding, ...] = ()
+    steps: int = 0
+    is_whole: bool = False
+    seconds: float = 0.0
+    volumes: int = 0
+    frames: int = 0
+    bytes_needed: int = 0
+    bytes_free: int = 0
+    memory_bytes: int = 0
+    light_ms: float = 0.0
+    energy_mj: float | None = None
+    travel_um: Mapping[str, float] = {}
+
+    def sentences(self) -> list[str]:
+        """Return it in words: the verdict first, then what it would take, then what was found."""
+        verdict = f"{self.plan} would run" if self.ok else f"{self.plan} is refused"
+        least = "" if self.is_whole else "at least "
+        dose = "" if self.energy_mj is None else f", {self.energy_mj:.3g} mJ"
+        axes = ", ".join(f"{axis} {um:.4g} µm" for axis, um in self.travel_um.items() if um)
+        return [
+            verdict,
+            f"  takes {least}{self.seconds:.3g} s, in {self.steps} steps",
+            f"  volumes: {self.volumes}, frames: {self.frames}",
+            f"  disk: {self.bytes_needed / 1e6:.4g} MB; {self.bytes_free / 1e9:.4g} GB are free",
+            f"  light on the sample: {self.light_ms:.4g} ms{dose}",
+            *([f"  travel: {axes}"] if axes else []),
+            *(f"  refused: {refusal}" for refusal in self.refusals),
+            *(f"  warning: {warning}" for warning in self.warnings),
+        ]
+
+
+class ProposedItem(Reply):
+    """What is to be done, as it was proposed."""
+
+    name: str
+    args: tuple[JsonValue, ...] = ()
+    kwargs: Mapping[str, JsonValue] = {}
+    meta: Mapping[str, JsonValue] = {}
+
+
+class Proposal(Reply):
+    """A plan that waits for the approval of a person, or what became of it.
+
+    Attributes
+    ----------
+    digest : str
+        Of exactly what `item` says; who approves sends it back.
+    item_uid : str
+        Of the request that it becomes when it is approved.
+    by, decided_by : str
+        Who has proposed it, and who has decided.
+    made, expires, decided : float
+        Seconds since 1970.
+    """
+
+    proposal_uid: str
+    digest: str
+    item: ProposedItem
+    item_uid: str
+    state: Literal["proposed", "approving", "approved", "rejected", "expired"]
+    by: str
+    note: str | None = None
+    preflight: Mapping[str, JsonValue] = {}
+    made: float
+    expires: float
+    decided_by: str | None = None
+    decided: float | None = None
+    reason: str | None = None
+
+    def approved_item(self) -> Item:
+        """Return the request that it becomes when it is approved."""
+        item = self.item
+        return Item(item_uid=self.item_uid, name=item.name, kwargs=item.kwargs, meta=item.meta)
+
+
 class Lease(Reply):
     """Who has control of the microscope; without a holder, whoever commands has it.
 
@@ -213,6 +336,26 @@ class Lease(Reply):
     expires: float | None = None
     note: str | None = None
 
+    def __str__(self) -> str:
+        if self.holder is None:
+            return "nobody has control: whoever may command does"
+        until = "" if self.expires is None else f" until {_clock(self.expires)}"
+        note = f" ({self.note})" if self.note else ""
+        return f"{self.holder}, {_KINDS.get(self.kind or '', 'a key')}, has control{until}{note}"
+
+
+class AuditEntry(Reply):
+    """Something that somebody made the device layer do, or tried to."""
+
+    n: int
+    time: str
+    what: str
+    name: str
+    kind: str
+    item_uid: str = ""
+    outcome: str
+    detail: str = ""
+
 
 class ServerSettings(Reply):
     """Where the device layer writes, and which instrument it drives."""
@@ -230,3 +373,7 @@ class Event(Reply):
     kind: str
     item_uid: str | None = None
     data: Mapping[str, JsonValue]
+
+
+def _clock(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds).astimezone():%H:%M:%S}"

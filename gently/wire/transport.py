@@ -11,8 +11,15 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 import httpx
 import httpx_sse
 
-from gently.wire.errors import ClientError, DeviceLayerFault, DeviceLayerUnreachable, Refused
+from gently.wire.errors import (
+    ClientError,
+    DeviceLayerFault,
+    DeviceLayerUnreachable,
+    Refused,
+    ScopeTooSmall,
+)
 from gently.wire.flows import Flow, Pause, Request, read
+from gently.wire.key import Key
 from gently.wire.replies import FieldError
 
 DEFAULT_URL: Final = "http://127.0.0.1:60610"
@@ -39,6 +46,8 @@ class Transport:
         Address of the device layer, without `/api`.
     timeout_s : float
         How long connecting, sending or waiting for an answer may take.
+    api_key : str, optional
+        The key to come with; without it, that of this user on this machine.
 
     Attributes
     ----------
@@ -51,10 +60,11 @@ class Transport:
         If `url` is no http address.
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, api_key: str | None = None) -> None:
         self.url = _checked_url(url)
         self.holding: Holder | None = None
-        self._http = httpx.Client(**_options(self.url, timeout_s))
+        self._key = Key(api_key)
+        self._http = httpx.Client(**_options(self.url, timeout_s, self._key))
 
     def close(self) -> None:
         """Close the connections."""
@@ -81,7 +91,7 @@ class Transport:
             return None
         with _translated(self.url, changing=step.method != "GET"):
             response = self._http.send(_built(self._http, step, self.holding))
-        return _checked(response)
+        return _checked(response, self._key)
 
     @contextlib.contextmanager
     def stream(self, listening: "Listening") -> Iterator["Stream"]:
@@ -92,7 +102,7 @@ class Transport:
         ):
             if source.response.status_code != httpx.codes.OK:
                 source.response.read()
-                _checked(source.response)
+                _checked(source.response, self._key)
             source.response.stream = _Watched(source.response.stream, listening.on_sign)
             yield Stream(source)
 
@@ -103,10 +113,11 @@ class AsyncTransport:
     Its parameters are those of `Transport`.
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, api_key: str | None = None) -> None:
         self.url = _checked_url(url)
         self.holding: Holder | None = None
-        self._http = httpx.AsyncClient(**_options(self.url, timeout_s))
+        self._key = Key(api_key)
+        self._http = httpx.AsyncClient(**_options(self.url, timeout_s, self._key))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -133,7 +144,7 @@ class AsyncTransport:
             return None
         with _translated(self.url, changing=step.method != "GET"):
             response = await self._http.send(_built(self._http, step, self.holding))
-        return _checked(response)
+        return _checked(response, self._key)
 
     @contextlib.asynccontextmanager
     async def stream(self, listening: "Listening") -> AsyncIterator["AsyncStream"]:
@@ -143,7 +154,7 @@ class AsyncTransport:
             async with httpx_sse.aconnect_sse(self._http, "GET", "events", **options) as source:
                 if source.response.status_code != httpx.codes.OK:
                     await source.response.aread()
-                    _checked(source.response)
+                    _checked(source.response, self._key)
                 source.response.stream = _AsyncWatched(source.response.stream, listening.on_sign)
                 yield AsyncStream(source)
 
@@ -246,9 +257,9 @@ class _AsyncWatched(httpx.AsyncByteStream):
         await self._stream.aclose()
 
 
-def _options(url: str, timeout_s: float) -> dict[str, Any]:
+def _options(url: str, timeout_s: float, key: Key) -> dict[str, Any]:
     # The device layer is on this machine: a proxy of the environment is never the way.
-    return {"base_url": f"{url}/api/", "timeout": timeout_s, "trust_env": False}
+    return {"base_url": f"{url}/api/", "timeout": timeout_s, "trust_env": False, "auth": key}
 
 
 def _built(
@@ -288,7 +299,7 @@ def _checked_url(url: str) -> str:
     return str(parsed).rstrip("/")
 
 
-def _checked(response: httpx.Response) -> dict[str, Any]:
+def _checked(response: httpx.Response, key: Key) -> dict[str, Any]:
     """Return the JSON object of an answer, or raise what its status code means."""
     if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
         raise DeviceLayerFault(
@@ -306,6 +317,10 @@ def _checked(response: httpx.Response) -> dict[str, Any]:
         )
     if response.status_code >= httpx.codes.BAD_REQUEST:
         detail = str(reply.get("detail") or f"HTTP {response.status_code}")
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            raise key.refused(response.request, detail)
+        if response.status_code == httpx.codes.FORBIDDEN:
+            raise ScopeTooSmall(detail)
         errors = read(list[FieldError], reply.get("errors") or [])
         raise Refused(detail, errors, response.status_code)
     return reply

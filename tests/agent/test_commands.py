@@ -104,6 +104,10 @@ class TestARefusal:
             ("read focus camera", ["one device only"]),
             ("stop now", ["takes no argument", "'now'"]),
             ("help aquire_volume", ["no plan", "Did you mean acquire_volume?"]),
+            ("preflight", ["needs a plan"]),
+            ("preflight aquire_volume", ["no plan", "Did you mean acquire_volume?"]),
+            ("propose acquire_volume num_slices=0", ["num_slices: 0", "1 to 10000"]),
+            ("approve", ["needs a proposal"]),
         ],
     )
     def test_names_the_fact_and_the_remedy(self, line: str, parts: list[str]) -> None:
@@ -113,7 +117,7 @@ class TestARefusal:
 
 
 class TestABuiltin:
-    @pytest.mark.parametrize("name", sorted(BUILTINS.keys() - {"read", "lineage"}))
+    @pytest.mark.parametrize("name", [n for n, verb in BUILTINS.items() if not verb.required])
     def test_needs_no_argument_unless_it_is_about_one_thing(self, name: str) -> None:
         assert parse(name, PLANS, DEVICES) == BuiltinCommand(name)
 
@@ -127,6 +131,19 @@ class TestABuiltin:
         assert parse("read focus", PLANS, DEVICES) == BuiltinCommand("read", "focus")
         assert parse("help move_stage", PLANS, DEVICES) == BuiltinCommand("help", "move_stage")
 
+    @pytest.mark.parametrize("verb", ["preflight", "propose"])
+    def test_may_be_about_a_plan_with_arguments(self, verb: str) -> None:
+        command = parse(f"{verb} acquire_volume num_slices=5", PLANS)
+        assert command == BuiltinCommand(verb, plan=PlanCall("acquire_volume", {"num_slices": 5}))
+        assert command is not None
+        assert parse(write(command, PLANS), PLANS) == command
+        assert needs_catalogue(f"{verb} acquire_volume")
+
+    def test_of_a_proposal_may_be_told_more(self) -> None:
+        assert parse("approve p1 d1", {}) == BuiltinCommand("approve", "p1", "d1")
+        assert parse("reject p1 too bright", {}) == BuiltinCommand("reject", "p1", "too bright")
+        assert not needs_catalogue("approve p1 d1")
+
     def test_leaves_a_device_to_the_device_layer_if_none_are_known(self) -> None:
         assert parse("read anything", PLANS) == BuiltinCommand("read", "anything")
 
@@ -136,7 +153,7 @@ class TestCompletion:
         ("line", "texts"),
         [
             ("acq", ["acquire_volume"]),
-            ("re", ["read", "resume", "read_position"]),
+            ("re", ["read", "resume", "reject", "release", "read_position"]),
             ("  st", ["status", "stop"]),
             ("move_stage ", ["x_um=", "y_um="]),
             ("move_stage x_um=5 ", ["y_um="]),
@@ -152,6 +169,9 @@ class TestCompletion:
             ("read f", ["focus"]),
             ("read focus ", []),
             ("help mo", ["move_stage"]),
+            ("preflight mo", ["move_stage"]),
+            ("propose move_stage x_um=5 ", ["y_um="]),
+            ("approve ", []),
             ("stop ", []),
             ("unknown ", []),
         ],

@@ -109,6 +109,17 @@ def test_a_mistake_is_explained_and_the_next_line_is_read(
     assert "idle" in shown
 
 
+PROPOSAL = {
+    "proposal_uid": "p1",
+    "digest": "d1",
+    "item": {"name": "acquire_volume", "kwargs": {"num_slices": 3}},
+    "item_uid": "i1",
+    "state": "proposed",
+    "by": "agent-1",
+    "note": "look at cell 7",
+    "made": 0.0,
+    "expires": 0.0,
+}
 ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "help": ({}, ["read device", "acquire_volume", "[num_slices]", "leave the copilot"]),
     "help move_stage": ({}, ["x_um", "a number (-5000 to 5000)", "(required)"]),
@@ -150,6 +161,38 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["paused"],
     ),
     "resume": ({"POST re/resume": {"success": False, "msg": "nothing is paused"}}, ["nothing is"]),
+    "preflight acquire_volume num_slices=3": (
+        {
+            "POST plans/preflight": {
+                "plan": "acquire_volume",
+                "ok": False,
+                "is_whole": True,
+                "seconds": 2.5,
+                "refusals": [{"field": "num_slices", "message": "the disk is full", "step": 7}],
+            }
+        },
+        ["acquire_volume is refused", "takes 2.5 s", "num_slices: the disk is full (step 7)"],
+    ),
+    "propose acquire_volume num_slices=3": (
+        {"POST proposals": PROPOSAL},
+        ["proposal  p1", "acquire_volume num_slices=3", "agent-1 (look at cell 7)", "d1"],
+    ),
+    "proposals": ({"GET proposals": {"proposals": [PROPOSAL]}}, ["proposal  p1", "digest    d1"]),
+    "reject p1 too bright": (
+        {
+            "POST proposals/p1/reject": {
+                **PROPOSAL,
+                "state": "rejected",
+                "decided_by": "ada",
+                "reason": "too bright",
+            }
+        },
+        ["rejected by ada: too bright"],
+    ),
+    "control": (
+        {"GET control": {"number": 3, "holder": "ada", "kind": "person", "note": "mosaic"}},
+        ["ada, a person, has control (mosaic)"],
+    ),
     "queue": (
         {
             "GET queue/get": {
@@ -298,6 +341,71 @@ class TestWhileAPlanIsFollowed:
 
         follows.answers["GET items/i1"] = [interrupt, item_state("running")]
         assert "goes on as item i1" in terminal.type("acquire_volume\rl")
+
+
+class TestApproving:
+    @pytest.fixture(autouse=True)
+    def proposed(self, server: ScriptedDeviceLayer) -> None:
+        server.answers |= {
+            "GET proposals/p1": PROPOSAL,
+            "POST proposals/p1/approve": {**PROPOSAL, "state": "approved"},
+            "GET items/i1": item_state("completed", result={"return_value": None}),
+        }
+
+    def test_shows_what_is_approved_and_sends_the_digest_of_exactly_that(
+        self, server: ScriptedDeviceLayer, terminal: Terminal, data_store: DataStore
+    ) -> None:
+        shown = terminal.type("approve p1", "y")
+        assert "acquire_volume num_slices=3" in shown
+        assert ("POST proposals/p1/approve", {"digest": "d1", "execute": True}) in server.asked
+        assert "acquire_volume is done" in shown
+        assert [r.uid for r in data_store.find(kind="item")] == ["i1"]
+
+    @pytest.mark.parametrize("answer", ["", "n", "what?", CTRL_C])
+    def test_needs_a_clear_yes(
+        self, server: ScriptedDeviceLayer, terminal: Terminal, answer: str
+    ) -> None:
+        assert "Not approved" in terminal.type("approve p1", answer)
+        assert "POST proposals/p1/approve" not in [key for key, _ in server.asked]
+
+    def test_by_its_digest_asks_no_question(
+        self, server: ScriptedDeviceLayer, terminal: Terminal
+    ) -> None:
+        terminal.type("approve p1 d0")
+        assert ("POST proposals/p1/approve", {"digest": "d0", "execute": True}) in server.asked
+
+
+class TestControl:
+    @pytest.fixture(autouse=True)
+    def gives(self, server: ScriptedDeviceLayer) -> None:
+        ada = {"number": 7, "holder": "ada", "kind": "person"}
+        server.answers |= {
+            "GET control": ada,
+            "POST control/acquire": ada,
+            "POST control/release": {"number": 7},
+            "POST re/pause": {"success": True},
+            "GET status": {"manager_state": "paused"},
+        }
+
+    def test_is_kept_from_take_to_release(
+        self, server: ScriptedDeviceLayer, terminal: Terminal
+    ) -> None:
+        shown = terminal.type("take", "pause", "release", "pause")
+        assert "ada, a person, has control" in shown
+        assert server.leases == [("POST re/pause", "7"), ("POST control/release", "7")]
+
+    def test_is_given_back_when_the_copilot_leaves(
+        self, server: ScriptedDeviceLayer, terminal: Terminal
+    ) -> None:
+        terminal.type("takeover")
+        assert [b["take_over"] for k, b in server.asked if k == "POST control/acquire"] == [True]
+        assert server.leases == [("POST control/release", "7")]
+
+    def test_that_somebody_else_has_is_refused_with_their_name(
+        self, server: ScriptedDeviceLayer, terminal: Terminal
+    ) -> None:
+        server.answers["POST control/acquire"] = (409, {"detail": "ben has the microscope"})
+        assert "ben has the microscope" in terminal.type("take")
 
 
 class TestAtThePrompt:

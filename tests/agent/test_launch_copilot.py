@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -292,6 +293,32 @@ class TestInATerminal:
         (body,) = [body for key, body in server.asked if key == "POST queue/item/execute"]
         assert body["item"]["meta"]["session_id"] == session.uid
         assert "POST stop" not in [key for key, _ in server.asked]
+
+    def test_esc_twice_stops_beside_a_plan_and_at_the_prompt(
+        self, server: ScriptedDeviceLayer, tmp_path: Path
+    ) -> None:
+        def state() -> dict[str, Any]:
+            is_stopped = "POST stop" in [key for key, _ in server.asked]
+            return item_state("aborted" if is_stopped else "running", progress={"fraction": 0.25})
+
+        item = {"item_uid": "i1", "name": "acquire_volume", "kwargs": {}}
+        server.answers["POST queue/item/execute"] = {"success": True, "item": item}
+        server.answers["GET items/i1"] = state
+        server.answers["POST stop"] = {"success": True, "devices": {"piezo": {"stopped": True}}}
+        with self.terminal(tmp_path, command("--url", server.url, "--no-viz")) as typist:
+            typist.sees("Esc Esc stops everything")
+            typist.sees("gently>")
+            typist.types("acquire_volume\r")
+            typist.sees("25%")
+            typist.types("\x1b\x1b")
+            typist.sees("piezo stopped")
+            typist.sees("acquire_volume was aborted")
+            typist.sees("gently>")
+            typist.types("half a line\x1b\x1b")
+            typist.sees("piezo stopped")
+            typist.types("\x15quit\r")
+            assert typist.waits() == 0
+        assert [key for key, _ in server.asked].count("POST stop") == 2
 
     def test_without_the_extra_it_says_what_to_install(
         self,

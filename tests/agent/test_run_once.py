@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -236,3 +236,52 @@ class TestABuiltin:
         }
         assert run("stop") is Exit.FAILED
         assert run.answer["devices"]["piezo"]["error"] == "no answer"
+
+
+class TestAProposal:
+    PROPOSAL: Final = {
+        "proposal_uid": "p1",
+        "digest": "d1",
+        "item": {"name": "acquire_volume", "kwargs": {"num_slices": 3}},
+        "item_uid": "i1",
+        "state": "approved",
+        "by": "agent-1",
+        "made": 0.0,
+        "expires": 0.0,
+    }
+
+    def test_is_approved_by_its_digest_and_run_to_its_end(
+        self, server: ScriptedDeviceLayer, run: Run
+    ) -> None:
+        server.answers |= {
+            "GET proposals/p1": self.PROPOSAL,
+            "POST proposals/p1/approve": self.PROPOSAL,
+            "GET items/i1": item_state("completed", result={"return_value": 5}),
+        }
+        assert run("approve p1 d1") is Exit.DONE
+        assert run.answer == 5
+        assert ("POST proposals/p1/approve", {"digest": "d1", "execute": True}) in server.asked
+
+    def test_is_not_approved_unseen(self, server: ScriptedDeviceLayer, run: Run) -> None:
+        server.answers["GET proposals/p1"] = self.PROPOSAL
+        assert run("approve p1") is Exit.USAGE
+        assert "approve p1 DIGEST" in run.said
+
+    def test_is_told_to_programs(self, server: ScriptedDeviceLayer, run: Run) -> None:
+        server.answers["POST proposals"] = self.PROPOSAL
+        assert run("propose acquire_volume num_slices=3") is Exit.DONE
+        assert (run.answer["proposal_uid"], run.answer["digest"]) == ("p1", "d1")
+
+
+@pytest.mark.parametrize(("ok", "code"), [(True, Exit.DONE), (False, Exit.FAILED)])
+def test_the_exit_code_of_a_preflight_is_its_verdict(
+    server: ScriptedDeviceLayer, run: Run, ok: bool, code: Exit
+) -> None:
+    server.answers["POST plans/preflight"] = {"plan": "acquire_volume", "ok": ok}
+    assert run("preflight acquire_volume") is code
+    assert run.answer["ok"] is ok
+
+
+def test_control_is_not_taken_by_a_command_that_ends(run: Run) -> None:
+    assert run("take") is Exit.USAGE
+    assert "with client.control()" in run.said

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from gently.api import ApiServer, bind, create_app
 from gently.core.device_layer import DeviceLayer
 from gently.core.events import EventLog
+from tests import AUTHORIZATION
 from tests.api.contract import keep_to_the_contract
 from tests.demo import demo_layer, put_back
 
@@ -31,7 +32,10 @@ def layer(shared_layer: DeviceLayer) -> Iterator[DeviceLayer]:
 @pytest.fixture
 def client(layer: DeviceLayer) -> Iterator[TestClient]:
     with TestClient(
-        create_app(layer), base_url="http://127.0.0.1", raise_server_exceptions=False
+        create_app(layer),
+        base_url="http://127.0.0.1",
+        headers=AUTHORIZATION,
+        raise_server_exceptions=False,
     ) as client:
         client.event_hooks["response"].append(_looked_at)
         yield client
@@ -53,7 +57,7 @@ def served(layer: DeviceLayer) -> Iterator[httpx.Client]:
         thread.start()
         try:
             assert ready.wait(30)
-            with httpx.Client(base_url=_url(listener), timeout=30) as client:
+            with httpx.Client(base_url=_url(listener), headers=AUTHORIZATION, timeout=30) as client:
                 yield client
         finally:
             server.should_exit = True

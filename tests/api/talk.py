@@ -3,12 +3,24 @@
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from starlette.testclient import TestClient
 
+from gently.core.access import Scope
+from gently.core.device_layer import DeviceLayer
+from tests import API_KEY
+
 Answer = dict[str, Any]
 Client = TestClient | httpx.Client
+
+
+def key_for(layer: DeviceLayer, scope: Scope, **more: Any) -> dict[str, str]:
+    """Make a key, and return it as a header."""
+    local = layer.access.keys.check(API_KEY).principal
+    whose = {"name": f"somebody {uuid4().hex[:6]}", **more}
+    return {"Authorization": f"ApiKey {layer.access.keys.create(local, scope=scope, **whose)[1]}"}
 
 
 def post(client: Client, path: str, **body: Any) -> Answer:

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, expect
 
 from gently.api import ROUTES
+from tests import API_KEY
 
 
 @pytest.fixture
@@ -17,7 +18,9 @@ def asked() -> list[str]:
 
 @pytest.fixture
 def page(browser: Browser, served: httpx.Client, asked: list[str]) -> Iterator[Page]:
-    context = browser.new_context(java_script_enabled=False)
+    context = browser.new_context(
+        java_script_enabled=False, http_credentials={"username": "", "password": API_KEY}
+    )
     page = context.new_page()
 
     def note(request: Request) -> None:

@@ -17,6 +17,7 @@ from gently.core.catalogue import BoundPlan
 from gently.core.device_layer import DeviceLayer
 from gently.core.queue import Item
 from storage import new_uid
+from tests import AUTHORIZATION
 from tests.api.talk import add, ended, execute, get, plan, post, until
 from tests.core.lab import BlockingRead
 
@@ -332,7 +333,11 @@ def test_stop_is_answered_while_as_many_requests_as_may_wait_for_a_device(
     monkeypatch.setattr(layer.device("camera"), "readback", silence)
     url = str(served.base_url).rstrip("/")
     readers = [
-        threading.Thread(target=httpx.get, args=(f"{url}/api/devices/camera/read",))
+        threading.Thread(
+            target=httpx.get,
+            args=(f"{url}/api/devices/camera/read",),
+            kwargs={"headers": AUTHORIZATION},
+        )
         for _ in range(40)
     ]
     for reader in readers:
@@ -360,7 +365,7 @@ def events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
         if line:
             name, _, value = line.partition(": ")
             fields[name] = value
-        elif fields:
+        elif "data" in fields:
             data = json.loads(fields["data"])
             assert (int(fields["id"]), fields["event"]) == (data["seq"], data["kind"])
             yield data

@@ -10,6 +10,7 @@ import pytest
 from gently.api import ApiServer, PortTakenError, bind, create_app
 from gently.core.device_layer import DeviceLayer
 from gently.core.events import EventLog
+from tests import AUTHORIZATION
 
 
 def test_a_port_that_is_taken_is_refused_with_whom_to_look_for() -> None:
@@ -58,8 +59,8 @@ def test_the_end_of_the_server_ends_the_event_streams_properly(
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         assert ready.wait(30)
-        port = listener.getsockname()[1]
-        with httpx.stream("GET", f"http://127.0.0.1:{port}/api/events", timeout=30) as stream:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/events"
+        with httpx.stream("GET", url, headers=AUTHORIZATION, timeout=30) as stream:
             lines = stream.iter_lines()
             assert next(lines) == ": gently"
             log.publish("last")

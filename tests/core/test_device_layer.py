@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 import tifffile
+from bluesky.utils import Msg, MsgGenerator
 
-from devices import Shutter
+from devices import FocusDrive, Shutter
+from gently.core.catalogue import Catalogue
 from gently.core.device_layer import DeviceLayer
 from gently.core.errors import DeviceNotFoundError, PlanRefusedError
 from gently.core.queue import Item
 from gently.core.runner import Order
 from gently.settings import DeviceLayerSettings
+from plans.parameters import inject
 from storage import StoreLockedError, new_uid
 from tests.core.lab import result, until
 from tests.demo import begin, demo_layer, ended, put_back
@@ -247,3 +250,49 @@ def test_a_log_that_takes_nothing_more_keeps_no_light_on(layer: DeviceLayer) -> 
         logging.getLogger("gently").removeHandler(stuck)
         stuck.hold.let_go()
         stopping.join()
+
+
+# ---------------------------------------------------------------- preflight
+
+
+def test_a_plan_that_passes_is_estimated_better_once_it_has_run(layer: DeviceLayer) -> None:
+    item = Item(name="read_position")
+    layer.execute(item)
+    ended(layer, item)
+
+    found = layer.preflight(item)
+
+    assert "learned" in found.sources["plan"]
+    assert found.seconds > 0
+
+
+def test_what_a_plan_would_do_is_foretold_from_where_the_last_one_has_left_the_microscope(
+    layer: DeviceLayer,
+) -> None:
+    for x_um in (40.0, -10.0):
+        ended(layer, begin(layer, "move_stage", x_um=x_um, y_um=0.0))
+
+    found = layer.preflight(Item(name="move_stage", kwargs={"x_um": 0.0, "y_um": 0.0}))
+
+    assert found.travel_um == pytest.approx({"xy_stage.x": 10}, abs=0.1)
+
+
+def test_an_item_is_accepted_after_a_quick_look_and_followed_to_its_end_before_it_runs(
+    layer: DeviceLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def march(drive: FocusDrive = inject("focus")) -> MsgGenerator[None]:
+        """Go too far, after a long time."""
+        for _ in range(30_000):
+            yield Msg("null")
+        yield Msg("set", drive, 1e6)
+
+    monkeypatch.setattr(layer, "catalogue", Catalogue([march], layer.instrument.devices))
+    item = Item(name="march")
+
+    layer.execute(item)
+
+    found = result(ended(layer, item))
+    assert found["exit_status"] == "failed"
+    assert "limits -200 to 200 µm" in found["msg"]
+    assert "(step 30001)" in found["msg"]
+    assert not layer.preflight(item).ok

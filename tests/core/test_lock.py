@@ -1,9 +1,13 @@
 """The lock: who has the key may act, and everybody is told who has it, never what it is."""
 
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gently.core.access import AccessDatabase
 from gently.core.errors import WrongStateError
 from gently.core.lock import ControlLock, LockedError
 
@@ -14,8 +18,14 @@ def said() -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def lock(said: list[dict[str, Any]]) -> ControlLock:
-    return ControlLock(said.append)
+def database(tmp_path: Path) -> Iterator[AccessDatabase]:
+    with closing(AccessDatabase(tmp_path / "access.sqlite")) as database:
+        yield database
+
+
+@pytest.fixture
+def lock(database: AccessDatabase, said: list[dict[str, Any]]) -> ControlLock:
+    return ControlLock(database, "emergency", said.append)
 
 
 def locked(lock: ControlLock, key: str = "key", *, environment: bool = False) -> None:
@@ -52,6 +62,33 @@ def test_only_the_key_changes_the_lock_or_opens_it(lock: ControlLock) -> None:
     lock.unlock("key")
     assert not lock.is_locked("environment")
     lock.unlock("whatever is not locked opens with any key")
+
+
+def test_the_emergency_key_unlocks_and_does_nothing_else(lock: ControlLock) -> None:
+    assert lock.info()["emergency_lock_key_is_set"]
+    locked(lock)
+
+    with pytest.raises(LockedError):
+        lock.check("emergency", "queue")
+    with pytest.raises(LockedError):
+        locked(lock, "emergency")
+    lock.unlock("emergency")
+    assert not lock.is_locked("queue")
+
+
+def test_it_survives_a_restart_and_its_key_is_not_on_the_disk(
+    lock: ControlLock, database: AccessDatabase, tmp_path: Path
+) -> None:
+    locked(lock, "the key of the lock")
+
+    again = ControlLock(database, "emergency", lambda _: None)
+
+    assert {**again.info(), "time_str": ""} == {**lock.info(), "time_str": ""}
+    with pytest.raises(LockedError):
+        again.check("wrong", "queue")
+    again.check("the key of the lock", "queue")
+    for file in tmp_path.iterdir():
+        assert b"the key of the lock" not in file.read_bytes()
 
 
 def test_locking_nothing_is_refused(lock: ControlLock) -> None:

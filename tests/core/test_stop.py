@@ -377,3 +377,23 @@ def test_of_several_devices_only_the_one_whose_call_hangs_is_named(
         with pytest.raises(StoppedError):
             motion.wait(10)
         faulty.close()
+
+
+def test_at_the_end_of_the_process_no_plan_that_hangs_keeps_the_light_on_meanwhile(
+    lab: Lab, shutter: Shutter, stage: XYStage, instrument: Instrument
+) -> None:
+    dead = BlockingRead()
+
+    def hangs() -> MsgGenerator[None]:
+        yield from bps.read(dead)
+
+    item = lab.begin(hangs)
+    assert dead.is_held.wait(30)
+    moving_and_lit(stage, shutter)
+
+    assert not stop_module.stop_for_good(instrument, lab.runner, 0.1)
+
+    assert shutter.readback()["shutter"]["value"] == "closed"
+    instrument.core.release()
+    dead.let_go.set()
+    assert lab.ended(item).state == "aborted"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Generator, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -282,7 +283,7 @@ def test_a_released_core_moves_again(core: Core) -> None:
 
 
 def test_a_latch_refuses_what_was_queued_before_it(core: Core, held: Hold) -> None:
-    queued = [
+    queued: list[Future[Any]] = [
         core.move_xy(XY, 100, 0, tolerance_um=1, timeout_s=10),
         core.move(FOCUS, 100, tolerance_um=1, timeout_s=10),
         core.set_shutter(SHUTTER, is_open=True, timeout_s=10),

@@ -418,7 +418,7 @@ def test_a_stop_on_the_way_back_leaves_the_drive_there_and_the_volume_whole(faul
 def test_a_drive_that_cannot_step_so_far_by_itself_is_not_asked_to(tmp_path: Path) -> None:
     yml = faults.YML.replace("slicing: stepped", "slicing: sequenced")
     with demo.booted(faults.written_to(tmp_path, yml=yml), tmp_path) as bench:
-        with pytest.raises(AcquisitionError, match=r"focus can step through 0 .*slicing: stepped"):
+        with pytest.raises(LimitError, match=r"focus can step through 0 .*slicing: stepped"):
             take(bench).wait(0)
         assert bench.shelf.sinks == []
         assert faults.gate(bench.core).openings == 0

@@ -136,17 +136,23 @@ def test_a_caller_that_gives_up_a_running_call_does_not_end_the_thread(
 # ---------------------------------------------------------------- watches
 
 
-def test_a_watch_is_done_when_its_condition_is_true(worker: Worker, gate: threading.Event) -> None:
+def test_a_watch_is_done_with_what_its_condition_returns(
+    worker: Worker, gate: threading.Event
+) -> None:
     started: list[str] = []
-    done = worker.watch("it", lambda: started.append("yes"), gate.is_set, PATIENCE_S)
+
+    def found() -> float | None:
+        return 0.0 if gate.is_set() else None
+
+    done = worker.watch("it", lambda: started.append("yes"), found, PATIENCE_S)
     wait_until(lambda: started == ["yes"])
     assert not done.done()
     gate.set()
-    done.result(PATIENCE_S)
+    assert done.result(PATIENCE_S) == 0.0
 
 
 def test_calls_are_made_while_motions_are_watched(worker: Worker, gate: threading.Event) -> None:
-    motion = worker.watch("it", nothing, gate.is_set, PATIENCE_S)
+    motion = worker.watch("it", nothing, lambda: gate.is_set() or None, PATIENCE_S)
     assert [worker.submit(partial(abs, n)).result(PATIENCE_S) for n in range(20)] == list(range(20))
     assert not motion.done()
     gate.set()
@@ -156,9 +162,9 @@ def test_calls_are_made_while_motions_are_watched(worker: Worker, gate: threadin
 def test_two_motions_are_watched_at_once(worker: Worker, gate: threading.Event) -> None:
     looks = {"one": 0, "other": 0}
 
-    def look(name: str) -> bool:
+    def look(name: str) -> bool | None:
         looks[name] += 1
-        return gate.is_set()
+        return gate.is_set() or None
 
     both = [worker.watch(name, nothing, partial(look, name), PATIENCE_S) for name in looks]
     wait_until(lambda: all(count >= 3 for count in looks.values()))
@@ -191,7 +197,7 @@ def test_a_condition_that_raises_fails_its_motion_and_nothing_else(
     def fail() -> bool:
         raise error
 
-    other = worker.watch("the other", nothing, gate.is_set, PATIENCE_S)
+    other = worker.watch("the other", nothing, lambda: gate.is_set() or None, PATIENCE_S)
     failing = worker.watch("it", nothing, fail, PATIENCE_S)
     with pytest.raises(type(error), match=str(error)):
         failing.result(PATIENCE_S)
@@ -200,7 +206,7 @@ def test_a_condition_that_raises_fails_its_motion_and_nothing_else(
 
 
 def test_a_motion_that_takes_too_long_fails_saying_which_and_what_to_do(worker: Worker) -> None:
-    motion = worker.watch("the motion of Z", nothing, lambda: False, 0.01)
+    motion: Future[None] = worker.watch("the motion of Z", nothing, nothing, 0.01)
     with pytest.raises(CoreTimeoutError, match=r"the motion of Z .* 0\.01 s.*raise its timeout_s"):
         motion.result(PATIENCE_S)
 
@@ -236,7 +242,7 @@ def test_closing_twice_is_no_error() -> None:
 
 def test_a_motion_under_way_fails_when_the_worker_is_closed() -> None:
     worker = Worker("under test", poll_s=0.001)
-    motion = worker.watch("it", nothing, lambda: False, PATIENCE_S)
+    motion: Future[None] = worker.watch("it", nothing, nothing, PATIENCE_S)
     assert worker.close(PATIENCE_S)
     with pytest.raises(DeviceError, match="shutting down"):
         motion.result(PATIENCE_S)

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from tests import REPOSITORY
+from tests import AUTHORIZATION, REPOSITORY
 from tests.docs.markdown import Block
 
 SCRIPTS = ("start_device_layer.py", "launch_copilot.py")
@@ -115,6 +115,7 @@ class Reader:
         return {
             **os.environ,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PYTHONPATH": str(REPOSITORY),  # as if gently was installed, whether it is or not
             "GENTLY_PORT": str(self._ports["60610"]),
             "GENTLY_URL": self.url,
             "GENTLY_VIZ_PORT": str(self._ports["8080"]),
@@ -154,4 +155,6 @@ def device_layer(folder: Path) -> Iterator[httpx.Client]:
     with ExitStack() as stack:
         reader = Reader(folder, stack)
         reader.start_device_layer()
-        yield stack.enter_context(httpx.Client(base_url=reader.url, trust_env=False, timeout=30))
+        yield stack.enter_context(
+            httpx.Client(base_url=reader.url, headers=AUTHORIZATION, trust_env=False, timeout=30)
+        )

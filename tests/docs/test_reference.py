@@ -67,8 +67,8 @@ def names(routes: list[BaseRoute]) -> set[str]:
 
 
 def routes_named_under(heading: str) -> set[str]:
-    first_cells = rows(section(HTTP, heading))
-    return {word for cell in first_cells for word in code(cell) if re.match(r"(GET|POST) /", word)}
+    words = {word for cell in rows(section(HTTP, heading)) for word in code(cell)}
+    return {word for word in words if re.match(r"(GET|POST|DELETE) /", word)}
 
 
 def routes_of_the_device_layer(*, dialect: bool) -> set[str]:

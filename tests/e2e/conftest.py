@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,18 +83,25 @@ DeviceLayers = Callable[..., Script]
 @pytest.fixture
 def device_layer(tmp_path: Path) -> Iterator[DeviceLayers]:
     """Start device layers; whatever still runs at the end of the test is killed."""
+    with device_layers(tmp_path) as begin:
+        yield begin
+
+
+@contextmanager
+def device_layers(folder: Path) -> Iterator[DeviceLayers]:
+    """Start device layers that keep what they keep in a folder, and kill them at the end."""
     with ExitStack() as running:
 
         def begin(
             config: str = "twin",
-            storage: Path = tmp_path / "data",
+            storage: Path = folder / "data",
             port: int | None = None,
             *,
             ready: bool = True,
         ) -> Script:
             port = port or free_port()
             arguments = ["--config", config, "--storage", str(storage), "--port", str(port)]
-            log = tmp_path / f"device-layer-{port}-{time.monotonic_ns()}.log"
+            log = folder / f"device-layer-{port}-{time.monotonic_ns()}.log"
             layer = start("start_device_layer.py", arguments, log, f"http://127.0.0.1:{port}")
             running.callback(layer.kill)
             if ready:

@@ -29,6 +29,7 @@ from typing import Any
 
 import httpx2
 
+from tests import AUTHORIZATION
 from tests.e2e.conftest import Script, free_port, start
 from tests.e2e.crash import small_demo
 
@@ -333,7 +334,7 @@ def _until_killed(layer: Script, act: Act, chance: random.Random) -> None:
 
 
 def _session(layer: Script) -> httpx2.Client:
-    return httpx2.Client(base_url=f"{layer.url}/api/", timeout=_PATIENCE_S)
+    return httpx2.Client(base_url=f"{layer.url}/api/", headers=AUTHORIZATION, timeout=_PATIENCE_S)
 
 
 def _item(number: int, chance: random.Random) -> dict[str, Any]:

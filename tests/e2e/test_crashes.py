@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import tifffile
 
+from tests import API_KEY
 from tests.e2e.conftest import DeviceLayers, Script, free_port
 
 
@@ -93,7 +94,8 @@ def test_a_signal_ends_it_with_an_event_stream_open(device_layer: DeviceLayers) 
     layer = device_layer()
     with layer.client() as client, client.events():
         reader = subprocess.Popen(
-            ["curl", "-sN", f"{layer.url}/api/events"], stdout=subprocess.DEVNULL
+            ["curl", "-sN", "-u", f":{API_KEY}", f"{layer.url}/api/events"],
+            stdout=subprocess.DEVNULL,
         )
         try:
             time.sleep(0.3)

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import httpx2
 
+from tests import AUTHORIZATION
 from tests.e2e.conftest import DeviceLayers, Script
 from tests.e2e.kill_service import Tormentor
 
 
 def post(layer: Script, path: str, **body: object) -> dict[str, object]:
-    answer = httpx2.post(f"{layer.url}/api/{path}", json=body, timeout=30)
+    answer = httpx2.post(f"{layer.url}/api/{path}", json=body, headers=AUTHORIZATION, timeout=30)
     found: dict[str, object] = answer.json()
     assert found["success"], found
     return found
@@ -33,17 +34,21 @@ def test_after_a_crash_what_ran_is_interrupted_and_the_queue_waits_in_its_order(
     for duration_s in (30, 0.01, 0.02):
         post(layer, "queue/item/add", item=sleep(duration_s))
     post(layer, "queue/start")
-    ran = httpx2.get(f"{layer.url}/api/queue/get").json()["running_item"]["item_uid"]
+    ran = httpx2.get(f"{layer.url}/api/queue/get", headers=AUTHORIZATION).json()["running_item"][
+        "item_uid"
+    ]
     layer.kill()
 
     again = device_layer("demo", tmp_path / "data")
 
-    found = httpx2.get(f"{again.url}/api/items/{ran}").json()
+    found = httpx2.get(f"{again.url}/api/items/{ran}", headers=AUTHORIZATION).json()
     assert (found["state"], found["result"]["exit_status"]) == ("interrupted", "interrupted")
-    queue = httpx2.get(f"{again.url}/api/queue/get").json()
+    queue = httpx2.get(f"{again.url}/api/queue/get", headers=AUTHORIZATION).json()
     assert queue["running_item"] == {}
     assert [item["kwargs"]["duration_s"] for item in queue["items"]] == [30, 0.01, 0.02]
-    page = httpx2.get(f"{again.url}/api/history", params={"state": "interrupted"}).json()
+    page = httpx2.get(
+        f"{again.url}/api/history", headers=AUTHORIZATION, params={"state": "interrupted"}
+    ).json()
     assert [item["item_uid"] for item in page["items"]] == [ran]
 
 
@@ -56,7 +61,7 @@ def test_a_hundred_retries_of_a_request_are_one_run_even_across_a_restart(
         answer = httpx2.post(
             f"{layer.url}/api/queue/item/execute",
             json={"item": sleep(0.2)},
-            headers={"Idempotency-Key": "one and only"},
+            headers={**AUTHORIZATION, "Idempotency-Key": "one and only"},
             timeout=30,
         ).json()
         assert answer["success"], answer
@@ -69,5 +74,5 @@ def test_a_hundred_retries_of_a_request_are_one_run_even_across_a_restart(
 
     layer = device_layer("demo", tmp_path / "data")
     assert {submit(0)} == uids
-    history = httpx2.get(f"{layer.url}/api/history/get").json()["items"]
+    history = httpx2.get(f"{layer.url}/api/history/get", headers=AUTHORIZATION).json()["items"]
     assert [item["item_uid"] for item in history] == list(uids)

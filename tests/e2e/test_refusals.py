@@ -5,6 +5,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests import AUTHORIZATION
 from tests.e2e.conftest import DeviceLayers, Script
 
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -60,7 +61,9 @@ def test_each_names_the_field_and_what_is_allowed(layer: Script) -> None:
         for case, (item, field, words) in REFUSED.items():
             body = {"item": {"item_type": "plan", **item}}
             for route in ("execute", "add"):
-                answer = httpx2.post(f"{layer.url}/api/queue/item/{route}", json=body)
+                answer = httpx2.post(
+                    f"{layer.url}/api/queue/item/{route}", json=body, headers=AUTHORIZATION
+                )
                 assert answer.status_code == 200, case
                 refused = answer.json()
                 assert refused["success"] is False, case
@@ -74,21 +77,24 @@ def test_each_names_the_field_and_what_is_allowed(layer: Script) -> None:
 def test_what_is_no_finite_number_is_refused(layer: Script, number: str) -> None:
     item = '{"item_type": "plan", "name": "move_focus", "kwargs": {"z_um": NUMBER}}'
     body = f'{{"item": {item.replace("NUMBER", number)}}}'
-    answer = httpx2.post(f"{layer.url}/api/queue/item/execute", content=body)
+    answer = httpx2.post(f"{layer.url}/api/queue/item/execute", content=body, headers=AUTHORIZATION)
     assert answer.json()["success"] is False
     assert "z_um" in answer.json()["msg"]
 
 
 def test_what_is_no_json_object_is_refused(layer: Script) -> None:
     for body in ("stop", "[1, 2]", '"x"', "{", "[" * 100_000):
-        answer = httpx2.post(f"{layer.url}/api/queue/item/execute", content=body)
+        answer = httpx2.post(
+            f"{layer.url}/api/queue/item/execute", content=body, headers=AUTHORIZATION
+        )
         assert answer.status_code == 400, body[:10]
         assert "JSON" in answer.json()["detail"]
 
 
 def test_a_path_in_place_of_a_uid_is_refused(layer: Script) -> None:
     for path in ("..%2F..%2Fetc%2Fpasswd", "%2Fetc%2Fpasswd", "x.tif", "0" * 31, "A" * 32):
-        answer = httpx2.get(f"{layer.url}/api/volumes/{path}")
+        answer = httpx2.get(f"{layer.url}/api/volumes/{path}", headers=AUTHORIZATION)
         assert answer.status_code == 422, path
         assert "UID" in answer.json()["detail"]
-    assert httpx2.get(f"{layer.url}/api/volumes/{'0' * 32}").status_code == 404
+    absent = httpx2.get(f"{layer.url}/api/volumes/{'0' * 32}", headers=AUTHORIZATION)
+    assert absent.status_code == 404

@@ -6,7 +6,7 @@ import time
 
 import httpx2
 
-from tests import REPOSITORY
+from tests import AUTHORIZATION, REPOSITORY
 from tests.e2e.conftest import DeviceLayers, run_copilot
 
 
@@ -16,7 +16,10 @@ def test_status_answers_while_a_long_plan_runs_and_stop_ends_motion_and_plan(
     layer = device_layer()
     with layer.client() as client:
         item = client.execute(client.plans().sleep(duration_s=30))
-        assert httpx2.get(f"{layer.url}/api/status").json()["manager_state"] == "executing_queue"
+        assert (
+            httpx2.get(f"{layer.url}/api/status", headers=AUTHORIZATION).json()["manager_state"]
+            == "executing_queue"
+        )
         report = client.stop()
         assert report.success, report
         assert client.item(item.item_uid).state == "aborted"

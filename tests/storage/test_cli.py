@@ -193,6 +193,7 @@ def test_the_sums_are_told(store: VolumeStore, run: Run) -> None:
     found = json.loads(said)
     assert code == 0
     assert (found["volumes"], found["bytes"]) == (1, record.spec.volume_bytes)
+    assert (found["incomplete"], found["trashed"], found["broken"]) == (0, 0, 0)
     assert found["folder"] == str(store.root)
     assert "64 B" in run("stats")[1]
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.twin.motion import Axis, EndStops, Law, Settling, SteppedAxis, Trapezoid
+from devices.motors import Trapezoid
+from devices.twin.motion import Axis, EndStops, Law, Settling, SteppedAxis
 from tests.devices.twin.clock import ManualClock
 
 MOTOR = Trapezoid(speed_um_s=1000, acceleration_um_s2=10_000)

@@ -1,0 +1,318 @@
+"""Proposals: what somebody who may not command asks a person to approve.
+
+What is approved is the exact content that was proposed, by its digest, once, and before it
+expires. The approval goes with the item, whose content is compared with it again before it
+runs. A table says which state follows which; nothing is approved that is not on the disk.
+"""
+
+import hmac
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, Final
+from uuid import uuid4
+
+from pydantic_core import from_json
+
+from gently.core.access.database import AccessDatabase
+from gently.core.access.errors import ProposalError, ProposalNotFoundError, ScopeError
+from gently.core.access.scope import Principal, Scope
+from gently.core.encoding import encoded
+from gently.core.errors import FieldError, PlanRefusedError
+from gently.core.items import Item
+
+__all__ = ["Proposal", "ProposalState", "Proposals", "digest"]
+
+MOST_OPEN: Final = 100
+"""How many can wait at a time: an agent that proposes without end fills neither disk nor page."""
+
+
+class ProposalState(StrEnum):
+    """How a proposal stands."""
+
+    PROPOSED = "proposed"
+    APPROVING = "approving"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+
+
+_NEXT: Final = {
+    ProposalState.PROPOSED: {
+        ProposalState.APPROVING,
+        ProposalState.REJECTED,
+        ProposalState.EXPIRED,
+    },
+    # Back, if the queue does not take it: it may have become too late, or the disk full.
+    ProposalState.APPROVING: {ProposalState.APPROVED, ProposalState.PROPOSED},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """What was proposed, by whom, and what became of it; times in seconds since the epoch.
+
+    Parameters
+    ----------
+    item
+        The content: item_type, name, args, kwargs and meta.
+    digest
+        Of the content; whoever approves repeats it.
+    preflight
+        What was found out about the content when it was proposed.
+    item_uid
+        Of the item that it becomes when it is approved.
+    decided_by, decided, reason
+        Who decided, when, and why.
+    """
+
+    item: Mapping[str, Any]
+    digest: str
+    preflight: Mapping[str, Any]
+    by: str
+    key_id: str
+    made: float
+    expires: float
+    note: str | None = None
+    proposal_uid: str = field(default_factory=lambda: uuid4().hex)
+    item_uid: str = field(default_factory=lambda: uuid4().hex)
+    state: ProposalState = ProposalState.PROPOSED
+    decided_by: str | None = None
+    decided: float | None = None
+    reason: str | None = None
+
+    def message(self) -> dict[str, Any]:
+        """Return it as it is sent."""
+        found = asdict(self)
+        del found["key_id"]
+        return found
+
+    def approved_item(self) -> Item:
+        """Return the item that it becomes, with the approval."""
+        return Item(
+            **{**self.item, "args": tuple(self.item["args"])},
+            user=self.by,
+            item_uid=self.item_uid,
+            approval={
+                "proposal_uid": self.proposal_uid,
+                "digest": self.digest,
+                "by": self.decided_by,
+                "time": self.decided,
+            },
+        )
+
+
+def digest(item: Item) -> str:
+    """Return the hash of what an item asks for: of its canonical JSON, as hexadecimal digits."""
+    text = json.dumps(_content(item), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return sha256(text.encode()).hexdigest()
+
+
+class Proposals:
+    """The proposals of one device layer; safe from any thread.
+
+    Parameters
+    ----------
+    database
+        Where they are kept.
+    announce
+        Called with each proposal that is new or has changed.
+    is_queued
+        Whether the queue has, or had, the item with a uid: asked at the start, of those whose
+        approval the end of the process has interrupted.
+    clock
+        Returns the seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        database: AccessDatabase,
+        announce: Callable[[Proposal], object] = lambda _: None,
+        *,
+        is_queued: Callable[[str], bool] = lambda _: False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._announce = announce
+        self._clock = clock
+        self._lock = threading.Lock()
+        for proposal in self._in_state(ProposalState.APPROVING):
+            if is_queued(proposal.item_uid):
+                self._become(proposal, ProposalState.APPROVED)
+            else:
+                self._become(proposal, ProposalState.PROPOSED, by=None)
+
+    def propose(
+        self,
+        by: Principal,
+        item: Item,
+        preflight: Mapping[str, Any],
+        *,
+        ttl_s: float,
+        note: str | None = None,
+    ) -> Proposal:
+        """Ask for the approval of an item that has been found good; raises `ProposalError`."""
+        now = self._clock()
+        proposal = Proposal(
+            item=_content(item),
+            digest=digest(item),
+            preflight=from_json(encoded(dict(preflight))),
+            by=by.name,
+            key_id=by.key_id,
+            made=now,
+            expires=now + ttl_s,
+            note=note,
+        )
+        with self._lock:
+            waiting = [one for one in self._in_state(ProposalState.PROPOSED) if not self._late(one)]
+            if len(waiting) >= MOST_OPEN:
+                raise ProposalError(
+                    f"{MOST_OPEN} proposals wait already: have them approved or rejected first."
+                )
+            self._write(proposal)
+        self._announce(proposal)
+        return proposal
+
+    def get(self, proposal_uid: str) -> Proposal:
+        """Return a proposal; raises `ProposalNotFoundError`."""
+        rows = self._database.rows("SELECT body FROM proposal WHERE proposal_uid = ?", proposal_uid)
+        if not rows:
+            raise ProposalNotFoundError(f"there is no proposal {proposal_uid!r}")
+        return self._as_it_is(_decoded(rows[0][0]))
+
+    def newest(self, limit: int, state: ProposalState | None = None) -> list[Proposal]:
+        """Return proposals, the newest first."""
+        rows = self._database.rows("SELECT body FROM proposal ORDER BY made DESC")
+        found = (self._as_it_is(_decoded(body)) for (body,) in rows)
+        return [proposal for proposal in found if state in (None, proposal.state)][:limit]
+
+    def approve(
+        self, by: Principal, proposal_uid: str, approved: str, queue: Callable[[Item], object]
+    ) -> Proposal:
+        """Approve the content with this digest, and have it queued.
+
+        Parameters
+        ----------
+        by
+            A person who may command.
+        approved
+            The digest of what they have seen.
+        queue
+            Called with the item; if it raises, nothing is approved, and it is raised on.
+
+        Raises
+        ------
+        ProposalError
+            If it has been decided or has expired, or the digest is another one.
+        ScopeError
+            If only a person can, or one who may command.
+        """
+        _refuse_unless_person(by)
+        with self._lock:
+            proposal = self._open(proposal_uid)
+            if not hmac.compare_digest(proposal.digest, approved):
+                raise ProposalError(
+                    f"What was approved is not what was proposed: the digest of {proposal_uid} is "
+                    f"{proposal.digest}. Look at it once more with GET /api/proposals/"
+                    f"{proposal_uid}."
+                )
+            deciding = self._become(proposal, ProposalState.APPROVING, by=by.name)
+        try:
+            queue(deciding.approved_item())
+        except BaseException:
+            self._become(deciding, ProposalState.PROPOSED, by=None)
+            raise
+        return self._become(deciding, ProposalState.APPROVED)
+
+    def reject(self, by: Principal, proposal_uid: str, reason: str) -> Proposal:
+        """Reject what was proposed; raises `ProposalError`, `ScopeError`."""
+        _refuse_unless_person(by)
+        with self._lock:
+            proposal = self._open(proposal_uid)
+            return self._become(proposal, ProposalState.REJECTED, by=by.name, reason=reason)
+
+    def check(self, item: Item) -> None:
+        """Raise `PlanRefusedError` if this was approved, and is not what was approved."""
+        if item.approval is None:
+            return
+        try:
+            proposal = self.get(item.approval["proposal_uid"])
+        except ProposalNotFoundError as error:
+            raise _changed(item, f"{error}, by which this was approved") from None
+        known = (proposal.digest, proposal.item_uid)
+        if known != (item.approval["digest"], item.item_uid) or known[0] != digest(item):
+            raise _changed(item, "is not what was approved; propose it anew")
+        if proposal.state not in (ProposalState.APPROVING, ProposalState.APPROVED):
+            raise _changed(item, f"is {proposal.state}, not approved")
+
+    # ------------------------------------------------------------------ states
+
+    def _open(self, proposal_uid: str) -> Proposal:
+        """Return one that can be decided; raises `ProposalError`."""
+        proposal = self.get(proposal_uid)
+        if proposal.state is ProposalState.PROPOSED:
+            return proposal
+        who = f" by {proposal.decided_by}" if proposal.decided_by else ""
+        raise ProposalError(
+            f"The proposal {proposal_uid} is {proposal.state}{who} already, and is decided once; "
+            "propose it anew to have it done again."
+        )
+
+    def _become(
+        self, proposal: Proposal, state: ProposalState, *, by: str | None = "", reason: str = ""
+    ) -> Proposal:
+        """Write another state down; `by` says who decided, or None that nobody has."""
+        if state not in _NEXT.get(proposal.state, ()):
+            raise ProposalError(f"a proposal that is {proposal.state} cannot become {state}")
+        after = replace(proposal, state=state, reason=reason or proposal.reason)
+        if by != "":
+            after = replace(after, decided_by=by, decided=self._clock() if by else None)
+        self._write(after)
+        self._announce(after)
+        return after
+
+    def _as_it_is(self, proposal: Proposal) -> Proposal:
+        return replace(proposal, state=ProposalState.EXPIRED) if self._late(proposal) else proposal
+
+    def _late(self, proposal: Proposal) -> bool:
+        return proposal.state is ProposalState.PROPOSED and proposal.expires <= self._clock()
+
+    def _in_state(self, state: ProposalState) -> list[Proposal]:
+        rows = self._database.rows("SELECT body FROM proposal WHERE state = ?", str(state))
+        return [_decoded(body) for (body,) in rows]
+
+    def _write(self, proposal: Proposal) -> None:
+        self._database.write(
+            "INSERT OR REPLACE INTO proposal (proposal_uid, state, made, body) VALUES (?, ?, ?, ?)",
+            *(proposal.proposal_uid, str(proposal.state), proposal.made),
+            encoded(asdict(proposal)).decode(),
+        )
+
+
+def _refuse_unless_person(by: Principal) -> None:
+    if by.kind != "person" or by.scope < Scope.OPERATE:
+        raise ScopeError(
+            "A proposal is decided by a person who may command; this key is "
+            f"{'an agent' if by.kind == 'agent' else 'a person'}'s, with the scope {by.scope}."
+        )
+
+
+def _content(item: Item) -> dict[str, Any]:
+    """Return what an item asks for as it is after having been kept and read again."""
+    request = item.request()
+    content = {key: request[key] for key in ("item_type", "name", "args", "kwargs", "meta")}
+    found: dict[str, Any] = from_json(encoded(content))
+    return found
+
+
+def _changed(item: Item, problem: str) -> PlanRefusedError:
+    return PlanRefusedError(item.name, (FieldError("approval", problem),))
+
+
+def _decoded(body: str) -> Proposal:
+    found = json.loads(body)
+    return Proposal(**{**found, "state": ProposalState(found["state"])})

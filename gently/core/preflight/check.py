@@ -1,0 +1,249 @@
+"""The check: follow a plan's messages to their end, and collect all that there is to say."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+from bluesky.utils import Msg, MsgGenerator
+
+from devices import DeviceError, LimitError, Line, Pace
+from gently.core.catalogue import BoundPlan
+from gently.core.items import Item
+from gently.core.lifecycle import ItemState
+from gently.core.preflight.complaints import Ear
+from gently.core.preflight.rehearsal import Rehearsal
+from gently.core.preflight.report import Complaint, Objection, PreflightReport
+from storage import memory_bytes
+
+__all__ = ["QUICK", "WHOLE", "Budget", "Preflight", "Room"]
+
+_BATCH = 256
+_MOST_TO_SAY = 50
+_SENT_S = 0.0005
+"""What the RunEngine takes for a message, until it was measured."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How far a plan is followed.
+
+    Parameters
+    ----------
+    steps, seconds
+        At most.
+    has_to_end
+        Whether a plan that goes on beyond is refused.
+    """
+
+    steps: int
+    seconds: float
+    has_to_end: bool
+
+
+QUICK = Budget(steps=20_000, seconds=0.05, has_to_end=False)
+"""Before an item is accepted: what is wrong with a plan is mostly wrong with its beginning."""
+WHOLE = Budget(steps=500_000, seconds=20.0, has_to_end=True)
+"""Before it runs. A plan that never ends must not be followed for ever; a day's sleep has 345,600
+messages."""
+
+
+class Room(Protocol):
+    """Where the volumes will lie."""
+
+    @property
+    def volumes(self) -> Path:
+        """The folder."""
+
+    def free_bytes(self) -> int:
+        """Return how much still fits into it."""
+
+
+class Preflight:
+    """Follows plans without the hardware; safe to use from any thread.
+
+    Parameters
+    ----------
+    room
+        Where volumes go.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._ear = Ear()
+        self._expected: dict[str, PreflightReport] = {}
+        self._paces: defaultdict[str, Pace] = defaultdict(lambda: Pace(Line(0.0, _SENT_S)))
+
+    def check(self, plan: BoundPlan, budget: Budget = WHOLE) -> PreflightReport:
+        """Follow a plan from where the microscope was read last, and say what came of it.
+
+        Never asks the hardware: the answer holds as long as nobody else moves it.
+        """
+        walk = _Walk(plan, budget)
+        walk.go(self._ear)
+        return self._report(plan, walk)
+
+    def expect(self, item_uid: str, report: PreflightReport) -> None:
+        """Remember what was said of an item that is about to run."""
+        self._expected = {item_uid: report}
+
+    def see(self, item: Item) -> None:
+        """Learn from an item that has run through how long it took, and from no other."""
+        if item.state is ItemState.RUNNING:
+            return
+        expected = self._expected.pop(item.item_uid, None)
+        if expected and item.state is ItemState.COMPLETED and item.result and item.time_start:
+            seconds = item.result.time_stop - item.time_start
+            self._paces[item.name].learn(expected.steps, seconds - expected.rehearsed_s)
+
+    def _report(self, plan: BoundPlan, walk: "_Walk") -> PreflightReport:
+        models = walk.rehearsal.models
+        uses = [model.use for model in models]
+        energies = [use.energy_mj for use in uses if use.energy_mj is not None]
+        largest = max((use.frame_bytes for use in uses), default=0)
+        needed, free = sum(use.disk_bytes for use in uses), self._room.free_bytes()
+        if needed > free:
+            walk.refuse(
+                "num_slices",
+                f"needs {needed} bytes and {self._room.volumes} has {free} bytes free. "
+                "Free space there, ask for less, or store elsewhere",
+                step=None,
+            )
+        memory, memory_free = memory_bytes(largest), psutil.virtual_memory().available
+        if memory > memory_free:
+            walk.refuse(
+                "num_slices",
+                f"needs {memory} bytes of memory for frames on their way, and {memory_free} are "
+                "free. Close other programs, or read a smaller part of the camera",
+                step=None,
+            )
+        pace = self._paces[plan.name]
+        return PreflightReport(
+            plan=plan.name,
+            ok=not walk.refusals,
+            refusals=tuple(walk.refusals),
+            warnings=tuple(walk.complaints),
+            steps=walk.steps,
+            is_whole=walk.is_whole,
+            seconds=models.now_s + max(0.0, pace.seconds(walk.steps)),
+            rehearsed_s=models.now_s,
+            sources={**dict(_sources(walk)), "plan": f"messages and documents: {pace.source}"},
+            volumes=sum(use.volumes for use in uses),
+            frames=sum(use.frames for use in uses),
+            bytes_needed=needed,
+            bytes_free=free,
+            memory_bytes=memory,
+            memory_free_bytes=memory_free,
+            light_ms=1000 * sum(use.light_s for use in uses),
+            energy_mj=sum(energies) if energies else None,
+            travel_um={axis: um for use in uses for axis, um in use.travel_um.items() if um},
+        )
+
+
+def _sources(walk: "_Walk") -> Iterator[tuple[str, str]]:
+    for model in walk.rehearsal.models:
+        if source := model.device.pace_source:
+            yield model.device.name, source
+
+
+class _Walk:
+    """One plan, followed step by step."""
+
+    def __init__(self, plan: BoundPlan, budget: Budget) -> None:
+        self._plan = plan
+        self._budget = budget
+        self._answer: Any = None
+        self._deadline = 0.0
+        self._said: set[tuple[str, str]] = set()
+        self.rehearsal = Rehearsal()
+        self.refusals: list[Objection] = []
+        self.complaints: list[Complaint] = []
+        self.steps = 0
+        self.is_whole = False
+
+    def go(self, ear: Ear) -> None:
+        """Follow the plan as far as the budget goes."""
+        self._deadline = time.monotonic() + self._budget.seconds
+        messages = self._plan.generate()
+        goes_on = True
+        while goes_on:
+            with ear.listening(self.complain):
+                goes_on = self._some_steps(messages)
+        with ear.listening(self.complain), suppress(RuntimeError):
+            messages.close()  # it may want to clean up, by messages; there is nothing to
+        if self.is_whole:
+            for model in self.rehearsal.models:
+                model.finish()
+            self._complain_of_models()
+        elif self._budget.has_to_end and not self._has_said_enough:
+            budget = self._budget
+            self.refuse(
+                "plan",
+                f"does not end within {budget.steps} steps or {budget.seconds:g} s, so it was not "
+                "checked to its end",
+                step=None,
+            )
+
+    def refuse(self, axis: str, problem: str, *, step: int | None) -> None:
+        """Note what speaks against the plan, once, with the plan's own field for the axis."""
+        candidates = (axis, f"{axis}_um", f"{axis}_ms")
+        field = next((name for name in candidates if name in self._plan.kwargs), axis)
+        if (field, problem) not in self._said:
+            self._said.add((field, problem))
+            self.refusals.append(Objection(field=field, message=problem, step=step))
+
+    def complain(self, problem: str) -> None:
+        """Note what there is to know, once."""
+        if ("", problem) not in self._said and len(self.complaints) < _MOST_TO_SAY:
+            self._said.add(("", problem))
+            self.complaints.append(Complaint(message=problem, step=self.steps or None))
+
+    def _complain_of_models(self) -> None:
+        complaints = self.rehearsal.models.complaints
+        while complaints:
+            self.complain(complaints.pop(0))
+
+    @property
+    def _is_at_the_end_of_its_budget(self) -> bool:
+        if self.steps >= self._budget.steps or self._has_said_enough:
+            return True
+        return time.monotonic() >= self._deadline
+
+    @property
+    def _has_said_enough(self) -> bool:
+        return len(self.refusals) >= _MOST_TO_SAY
+
+    def _some_steps(self, messages: MsgGenerator[Any]) -> bool:
+        """Take a few steps, and return whether there may be more."""
+        for _ in range(_BATCH):
+            if self._is_at_the_end_of_its_budget:
+                return False
+            try:
+                message = messages.send(self._answer)
+            except StopIteration:
+                self.is_whole = True
+                return False
+            except Exception as error:  # noqa: BLE001 - a plan may raise anything
+                self.is_whole = True
+                self.refuse("plan", f"{type(error).__name__}: {error}", step=self.steps)
+                return False
+            self.steps += 1
+            self._answer = self._play(message)
+        return True
+
+    def _play(self, message: Msg) -> Any:
+        """Play a message; one that is refused has no effect, and the plan goes on."""
+        try:
+            answer = self.rehearsal.play(message)
+        except LimitError as error:
+            self.refuse(error.field, str(error), step=self.steps)
+        except (DeviceError, TypeError, ValueError, AttributeError) as error:
+            self.refuse("plan", str(error), step=self.steps)
+        else:
+            self._complain_of_models()
+            return answer
+        return None
