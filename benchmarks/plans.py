@@ -66,9 +66,7 @@ def main() -> int:
         is_good = _report(ours, reference, empty, full)
         preflights_s = _preflights_s(ours)
         sync_s = _sync_s(Path(folder))
-    print(
-        f"\na synced write to this disk takes {1e3 * sync_s:.2f} ms; ours answers an execute after one"
-    )
+    print(f"\na synced write to this disk, after which ours answers: {1e3 * sync_s:.2f} ms")
     print(f"{_PLANS} plans validated and preflighted: {preflights_s:.3f} s (wanted: below 1 s)")
     return 0 if is_good and preflights_s < 1 else 1
 
