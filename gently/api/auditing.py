@@ -76,11 +76,12 @@ def _record(layer: DeviceLayer, scope: Scope, note: Note, status: int | None) ->
         layer.metrics.requests_refused.labels(str(status)).inc()
     was_turned_away = status in _TURNED_AWAY and scope["method"] not in _SAFE
     if note.is_audited or was_turned_away:
-        layer.audit.record(_action(scope, note, status))
+        layer.audit.record(_action(layer, scope, note, status))
 
 
-def _action(scope: Scope, note: Note, status: int | None) -> Action:
+def _action(layer: DeviceLayer, scope: Scope, note: Note, status: int | None) -> Action:
     who = note.principal
+    key = layer.access.keys.get(who.key_id) if who else None
     host, port = scope.get("client") or ("", 0)
     name, uid = _item(note)
     given = {key: value for key, value in note.given.items() if key not in _SECRETS}
@@ -97,7 +98,7 @@ def _action(scope: Scope, note: Note, status: int | None) -> Action:
         what=what,
         name=who.name if who else "",
         kind=who.kind if who else "",
-        key_id=who.key_id if who else "",
+        key_id=key.first_eight if key else "",
         origin=f"{host}:{port}",
         item_name=name,
         item_uid=uid,

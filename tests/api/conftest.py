@@ -47,6 +47,14 @@ def _looked_at(response: Any) -> None:
 
 
 @pytest.fixture
+def stranger(layer: DeviceLayer) -> Iterator[TestClient]:
+    """Somebody without a key."""
+    app = create_app(layer)
+    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
 def served(layer: DeviceLayer) -> Iterator[httpx.Client]:
     """Serve over a real socket, for what only shows there."""
     ready = threading.Event()

@@ -1,6 +1,5 @@
 """Keys and sessions over HTTP, as Bluesky's clients use them."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,21 +8,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from gently import local_key
-from gently.api import create_app
 from gently.core.access import Scope, Sessions
 from gently.core.device_layer import DeviceLayer
 from tests import API_KEY
 from tests.api.talk import Answer, key_for
 
 OWNER = local_key.owner()
-
-
-@pytest.fixture
-def stranger(layer: DeviceLayer) -> Iterator[TestClient]:
-    """Somebody without a key."""
-    app = create_app(layer)
-    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
-        yield client
 
 
 def good(response: httpx2.Response) -> Any:

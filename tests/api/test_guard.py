@@ -9,7 +9,7 @@ import anyio
 import pytest
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
-from gently.api import ROUTES, create_app
+from gently.api import ROUTES
 from gently.api.routes import ApiRoute
 from gently.api.sockets import SOCKETS
 from gently.core.access import Patience, Scope
@@ -19,14 +19,6 @@ from tests.api.talk import get, key_for, plan, post
 
 HOST = "ws://127.0.0.1"
 UID = "0" * 32
-
-
-@pytest.fixture
-def stranger(layer: DeviceLayer) -> Iterator[TestClient]:
-    """Somebody without a key."""
-    app = create_app(layer)
-    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
-        yield client
 
 
 @pytest.fixture
