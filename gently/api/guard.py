@@ -60,7 +60,7 @@ class LoopbackOnly:
             ):
                 if _hostname(url) not in _NAMES:
                     detail = f"{name} is not this machine: the microscope takes no foreign requests"
-                    await _refuse(Json({"detail": detail}, 403), scope, receive, send)
+                    await _refuse(403, detail, scope, receive, send)
                     return
         await self._app(scope, receive, send)
 
@@ -92,13 +92,12 @@ class Authenticated:
         try:
             principal = self._principal(access, headers, (scope.get("method", ""), scope["path"]))
         except ScopeError as error:
-            await _refuse(Json({"detail": str(error)}, 403), scope, receive, send)
+            await _refuse(403, str(error), scope, receive, send)
             return
         except NotAuthenticatedError as error:
             if "authorization" in headers and not isinstance(error, TokenExpiredError):
                 await anyio.sleep(access.patience.wait_s())
-            refused = Json({"detail": str(error)}, 401, headers=CHALLENGE)
-            await _refuse(refused, scope, receive, send)
+            await _refuse(401, str(error), scope, receive, send)
             return
         known = {**scope, "state": {**scope["state"], "principal": principal}}
         await self._app(known, receive, send)
@@ -134,12 +133,15 @@ def _is_foreign(headers: Headers) -> bool:
     return origin is not None and urlsplit(origin).netloc != headers.get("host")
 
 
-async def _refuse(answer: Json, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer; a WebSocket before it is accepted."""
+async def _refuse(status: int, reason: str, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer, and let the audit log know why; a WebSocket before it is accepted."""
+    if note := scope["state"].get("note"):
+        note.refusal = reason
+    answer = Json({"detail": reason}, status, headers=CHALLENGE if status == 401 else None)
     if scope["type"] == "websocket" and "websocket.http.response" not in scope.get(
         "extensions", {}
     ):
-        await WebSocketClose(4000 + answer.status_code, "refused")(scope, receive, send)
+        await WebSocketClose(4000 + status, "refused")(scope, receive, send)
     else:
         await answer(scope, receive, send)
 

@@ -10,6 +10,7 @@ from gently.api.models import Answer, ItemBody, Json, OwnBody
 from gently.api.queue_routes import requested_item
 from gently.api.routes import ApiRoute, Call, Given
 from gently.core.access import ProposalState, Scope
+from gently.core.preflight import PreflightReport
 
 __all__ = ["PROPOSAL_ROUTES"]
 
@@ -71,7 +72,7 @@ class ProposalAnswer(Answer):
     digest: str = Field(description="SHA-256 of the item's canonical JSON.")
     item: ProposedItem
     item_uid: str = Field(description="Of the item that it becomes when it is approved.")
-    preflight: dict[str, Json] = Field(description="What was found out when it was proposed.")
+    preflight: PreflightReport = Field(description="What was found out when it was proposed.")
     state: ProposalState
     by: str = Field(description="Who has proposed it.")
     note: str | None

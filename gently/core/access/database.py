@@ -10,7 +10,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,7 @@ _SCHEMA: Final = """
 BEGIN IMMEDIATE;
 CREATE TABLE salt (id INTEGER PRIMARY KEY CHECK (id = 1), value BLOB NOT NULL);
 CREATE TABLE key (
-    key_id TEXT PRIMARY KEY, first_eight TEXT NOT NULL UNIQUE, hash BLOB NOT NULL,
+    key_id TEXT PRIMARY KEY, hash BLOB NOT NULL,
     name TEXT NOT NULL, kind TEXT NOT NULL, scope TEXT NOT NULL, note TEXT,
     made REAL NOT NULL, expires REAL, latest_activity REAL,
     parent TEXT REFERENCES key (key_id) ON DELETE CASCADE
@@ -51,12 +51,12 @@ COMMIT;
 
 
 class AccessDatabase:
-    """One connection, which threads take in turns.
+    """Two connections, each of which threads take in turns: who reads waits for no disk.
 
     Parameters
     ----------
     path
-        Of the file, made if it is not there; None keeps everything in memory.
+        Of the file, made if it is not there.
 
     Raises
     ------
@@ -64,25 +64,21 @@ class AccessDatabase:
         If it is none of ours, damaged, or of a later version.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.RLock()
-        with self._explained():
-            if path is not None:
-                _make_private(path)
-            self._db = sqlite3.connect(
-                path or ":memory:", isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._prepare()
-                ((self._salt,),) = self._db.execute("SELECT value FROM salt").fetchall()
-            except BaseException:
-                self._db.close()
-                raise
+        self._writing, self._reading = threading.RLock(), threading.Lock()
+        with self._explained(), ExitStack() as undo:
+            _make_private(path)
+            self._db = undo.enter_context(closing(_connection(path)))
+            self._prepare()
+            self._reader = undo.enter_context(closing(_connection(path)))
+            ((self._salt,),) = self._reader.execute("SELECT value FROM salt").fetchall()
+            undo.pop_all()
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
+        with self._writing, self._reading:
+            self._reader.close()
             self._db.close()
 
     def hashed(self, secret: str) -> bytes:
@@ -93,14 +89,14 @@ class AccessDatabase:
         return blake2b(secret.encode(), key=self._salt, digest_size=32).digest()
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Return what a query finds; raises `AccessStoreError`."""
-        with self._lock, self._explained():
-            return self._db.execute(query, values).fetchall()
+        """Return what a query finds of what is on the disk; raises `AccessStoreError`."""
+        with self._reading, self._explained():
+            return self._reader.execute(query, values).fetchall()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """One transaction: all of it is on the disk, or nothing; raises `AccessStoreError`."""
-        with self._lock, self._explained():
+        with self._writing, self._explained():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -110,10 +106,10 @@ class AccessDatabase:
                     self._db.execute("ROLLBACK")
                 raise
 
-    def write(self, query: str, *values: Any) -> int:
-        """Carry out one statement, in the transaction if there is one; return how many rows."""
-        with self._lock, self._explained():
-            return self._db.execute(query, values).rowcount
+    def write(self, query: str, *values: Any) -> None:
+        """Carry out one statement, in the transaction if there is one."""
+        with self._writing, self._explained():
+            self._db.execute(query, values)
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
@@ -139,6 +135,10 @@ class AccessDatabase:
                 "disk and for the right to write; if it is damaged, move it away: keys, proposals "
                 "and the lease are then gone, and the key of this machine is not."
             ) from error
+
+
+def _connection(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
 
 def _make_private(path: Path) -> None:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
 from typing import Final
-from uuid import uuid4
 
 from gently.core.access.database import AccessDatabase
 from gently.core.access.errors import KeyNotFoundError, NotAuthenticatedError, ScopeError
@@ -19,9 +18,7 @@ __all__ = ["LOCAL", "ApiKey", "KeyStore", "mint"]
 LOCAL: Final = "local"
 """The id of the key of this machine, which is kept elsewhere and cannot be revoked here."""
 
-_COLUMNS: Final = (
-    "key_id, first_eight, hash, name, kind, scope, note, made, expires, parent, latest_activity"
-)
+_COLUMNS: Final = "key_id, hash, name, kind, scope, note, made, expires, parent, latest_activity"
 _BYTES: Final = 36
 _MOST: Final = 100
 """How many keys one principal can have: one that may only look cannot fill the disk."""
@@ -43,8 +40,8 @@ class ApiKey:
 
     Parameters
     ----------
-    key_id, first_eight
-        By which programs and people tell it from others.
+    key_id
+        By which it is told from others: its first eight characters, or `LOCAL`.
     hash
         Of the key, with a salt.
     name, kind, scope
@@ -59,7 +56,6 @@ class ApiKey:
     """
 
     key_id: str
-    first_eight: str
     hash: bytes
     name: str
     kind: PrincipalKind
@@ -69,6 +65,11 @@ class ApiKey:
     expires: float | None
     parent: str | None = None
     latest_activity: float | None = None
+
+    @property
+    def first_eight(self) -> str:
+        """What people tell it by; that of this machine by its hash, since it may be a short one."""
+        return self.hash.hex()[:8] if self.key_id == LOCAL else self.key_id
 
     @property
     def principal(self) -> Principal:
@@ -128,8 +129,7 @@ class KeyStore:
 
     def get(self, key_id: str) -> ApiKey | None:
         """Return a key that is good, by its id."""
-        known = (self._local, *self._keys.values())
-        found = next((key for key in known if key.key_id == key_id), None)
+        found = self._local if key_id == LOCAL else self._keys.get(key_id)
         return None if found is None or self._has_expired(found) else found
 
     def all(self) -> list[ApiKey]:
@@ -178,9 +178,9 @@ class KeyStore:
             secret = mint()
             while secret[:8] in self._keys:
                 secret = mint()
-            key = replace(key, first_eight=secret[:8], hash=self._database.hashed(secret))
+            key = replace(key, key_id=secret[:8], hash=self._database.hashed(secret))
             self._put(key)
-            self._keys = {**self._keys, key.first_eight: key}
+            self._keys = {**self._keys, key.key_id: key}
         return key, secret
 
     def revoke(self, by: Principal, first_eight: str) -> ApiKey:
@@ -229,8 +229,7 @@ class KeyStore:
         ends = [parent.expires] if is_own and parent.expires is not None else []
         ends += [now + expires_in_s] if expires_in_s is not None else []
         return ApiKey(
-            key_id=uuid4().hex,
-            first_eight="",
+            key_id="",
             hash=b"",
             name=name,
             kind=kind,
@@ -245,7 +244,6 @@ class KeyStore:
         """Write the key of this machine down; what another one has begun ends."""
         key = ApiKey(
             key_id=LOCAL,
-            first_eight=hashed.hex()[:8],
             hash=hashed,
             name=owner,
             kind="person",
@@ -276,7 +274,7 @@ class KeyStore:
         names = _COLUMNS.split(", ")
         found = [dict(zip(names, row, strict=True)) for row in rows]
         keys = [ApiKey(**{**row, "scope": Scope(row["scope"])}) for row in found]
-        return {key.first_eight: key for key in keys}
+        return {key.key_id: key for key in keys}
 
     def _has_expired(self, key: ApiKey) -> bool:
         return key.expires is not None and key.expires <= self._clock()
