@@ -75,6 +75,8 @@ def acquire_volume(
         )
         yield from bps.prepare(light_sheet, request, wait=True)
         yield from bps.trigger_and_read([light_sheet, *stages])
+        # A run that was closed cannot be gone back into: a pause goes on from here.
+        yield from bps.checkpoint()
         yield from bps.close_run()
         yield from bps.checkpoint()  # where a pause comes that was asked for meanwhile
         return _summary(light_sheet)

@@ -119,7 +119,6 @@ class Tormentor:
         with self._device_layer() as layer:
             self._check(layer)
             self._close_the_books(layer)
-            layer.end()
         return self.tally
 
     # ------------------------------------------------------------------ one life

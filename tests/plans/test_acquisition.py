@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
 import pytest
-from bluesky.utils import FailedStatus, RunEngineInterrupted
+from bluesky.utils import FailedStatus, Msg, RunEngineInterrupted
 
 from devices import LimitError
 from plans import acquire_volume, snap
@@ -187,6 +188,21 @@ def test_a_volume_that_is_ended_leaves_no_light_no_file_and_no_thread(
     assert names(documents) == ["start", "stop"]
     if order == "abort":
         assert dict(documents)["stop"]["exit_status"] == "abort"
+
+
+def test_a_volume_that_is_paused_when_its_run_is_closed_is_resumed_and_not_taken_again(
+    bench: Bench, run_engine: Any
+) -> None:
+    def paused_at_the_close(message: Msg) -> Any:
+        if message.command == "close_run":
+            return None, bps.pause()
+        return None, None
+
+    with pytest.raises(RunEngineInterrupted):
+        run_engine(bpp.plan_mutator(volume(bench), paused_at_the_close))
+
+    assert run_engine.resume().exit_status == "success"
+    assert bench.shelf.states == ["published"]
 
 
 @pytest.mark.parametrize("order", ["abort", "stop", "halt"])
