@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -354,6 +355,8 @@ class Typist:
     def sees(self, text: str) -> None:
         """Read until the text has been shown since the last that was waited for."""
         while text not in self._seen:
+            if not select.select([self._terminal], [], [], 60)[0]:
+                pytest.fail(f"{text!r} was never shown, only: {self._seen}")
             try:
                 self._seen += os.read(self._terminal, 65536).decode(errors="replace")
             except OSError:
