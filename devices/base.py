@@ -149,9 +149,14 @@ class HardwareDevice(Device):  # type: ignore[misc]
         for listener in self._listeners:
             listener(self)
 
-    def _status(self, future: "Future[T]", then: Callable[[T], None]) -> ActionStatus:
-        """Return a status that ends with `future`, after `then` has seen what came of it."""
-        status = ActionStatus(self)
+    def _status(
+        self,
+        future: "Future[T]",
+        then: Callable[[T], None],
+        status: ActionStatus | None = None,
+    ) -> ActionStatus:
+        """Let a status end with `future`, after `then` has seen what came of it; return it."""
+        status = status or ActionStatus(self)
 
         def end(done: "Future[T]") -> None:
             error = done.exception()

@@ -23,11 +23,11 @@ from devices.light_sheet_model import LightSheetModel
 from devices.limits import is_finite_number
 from devices.model import Models
 from devices.pace import Line, Pace
+from devices.progress import VolumeStatus
 from devices.shutter import Shutter
 from devices.slicing import Slicer, Slicing
 from devices.stage import FocusDrive, Stage
 from devices.stream_documents import stream_documents
-from devices.volume_status import VolumeStatus
 
 __all__ = ["LightSheet"]
 

@@ -3,25 +3,24 @@
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, ClassVar
 
 from devices.base import ActionStatus, HardwareDevice
-from devices.core import Core
+from devices.core import Core, Position
 from devices.errors import DeviceError, LimitError
 from devices.limits import Limits
 from devices.model import DeviceModel, Models
 from devices.motors import Motor, Trapezoid
 from devices.pace import Line, Pace
+from devices.progress import ProgressStatus
 from devices.worker import POLL_S
 
 __all__ = ["FocusDrive", "Stage", "StageModel", "XYStage"]
 
 _REST_S = 1.0
 _POLL_S = 0.01
-Position = tuple[float, ...]
-"""In µm, in the order of the axes."""
 
 
 class Stage(HardwareDevice):
@@ -69,16 +68,23 @@ class Stage(HardwareDevice):
         """
         began = time.monotonic()
         before_um, target_um = self._present_um(), self.target_um(value)
+        way_um = _distance_um(before_um, target_um) if before_um else 0.0
         self._is_where_it_was_read = False
+        status = ProgressStatus(self, way_um, "um")
+
+        def on_its_way(found_um: Position) -> None:
+            HardwareDevice._remember(self, self._named(found_um))
+            if way_um:
+                status.progress(max(0.0, way_um - _distance_um(found_um, target_um)))
 
         def arrived(found_um: Position) -> None:
-            self._remember(dict(zip(self._keys, found_um, strict=True)))
+            self._remember(self._named(found_um))
             if before_um and _distance_um(found_um, target_um) <= self.tolerance_um:
                 known_s = self._known_s(_ways(before_um, target_um))
-                way_um = _distance_um(before_um, target_um)
                 self.pace.learn(way_um, time.monotonic() - began - known_s)
+                status.finish_progress()
 
-        return self._status(self._go(target_um), arrived)
+        return self._status(self._go(target_um, on_its_way), arrived, status)
 
     def check_value(self, value: Any) -> None:
         """Raise `LimitError` unless `value` is within the limits."""
@@ -153,6 +159,9 @@ class Stage(HardwareDevice):
     def _keys(self) -> tuple[str, ...]:
         return tuple(self.describe())
 
+    def _named(self, found_um: Position) -> dict[str, float]:
+        return dict(zip(self._keys, found_um, strict=True))
+
     def _present_um(self) -> Position:
         last = self._last
         return tuple(last[key]["value"] for key in self._keys) if last else ()
@@ -174,8 +183,10 @@ class Stage(HardwareDevice):
         """Return what `value` asks of each axis, or raise `LimitError`."""
 
     @abstractmethod
-    def _go(self, target_um: Position) -> "Future[Position]":
-        """Start the motion."""
+    def _go(
+        self, target_um: Position, on_its_way: Callable[[Position], None]
+    ) -> "Future[Position]":
+        """Start the motion; now and then it is told where it is on its way."""
 
 
 class XYStage(Stage):
@@ -236,10 +247,17 @@ class XYStage(Stage):
             raise LimitError(f"{self.name} moves to (x, y), not to {value!r}", field="x")
         return list(value)
 
-    def _go(self, target_um: Position) -> "Future[Position]":
+    def _go(
+        self, target_um: Position, on_its_way: Callable[[Position], None]
+    ) -> "Future[Position]":
         x_um, y_um = target_um
         return self._core.move_xy(
-            self.label, x_um, y_um, tolerance_um=self.tolerance_um, timeout_s=self.timeout_s
+            self.label,
+            x_um,
+            y_um,
+            tolerance_um=self.tolerance_um,
+            timeout_s=self.timeout_s,
+            seen=on_its_way,
         )
 
 
@@ -298,10 +316,16 @@ class FocusDrive(Stage):
     def _axes(self, value: Any) -> Sequence[Any]:
         return (value,)
 
-    def _go(self, target_um: Position) -> "Future[Position]":
+    def _go(
+        self, target_um: Position, on_its_way: Callable[[Position], None]
+    ) -> "Future[Position]":
         (z_um,) = target_um
         return self._core.move(
-            self.label, z_um, tolerance_um=self.tolerance_um, timeout_s=self.timeout_s
+            self.label,
+            z_um,
+            tolerance_um=self.tolerance_um,
+            timeout_s=self.timeout_s,
+            seen=on_its_way,
         )
 
 

@@ -3,7 +3,7 @@
 Everything that the rest of gently does with Micro-Manager goes through `Core`.
 """
 
-from devices.core.core import Core
+from devices.core.core import Core, Position
 from devices.core.python import (
     FocusDirection,
     PythonCamera,
@@ -20,6 +20,7 @@ __all__ = [
     "Core",
     "FocusDirection",
     "Frame",
+    "Position",
     "PythonCamera",
     "PythonHub",
     "PythonPeripheral",

@@ -10,6 +10,7 @@ the only callers of the verbs that move.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -27,10 +28,15 @@ from devices.core.stops import Stops
 from devices.errors import CoreError, CoreTimeoutError, DeviceError, StoppedError
 from devices.worker import Worker
 
-__all__ = ["Core"]
+__all__ = ["Core", "Position"]
 
 LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")
+Position = tuple[float, ...]
+"""In µm, in the order of the axes."""
+
+# On a serial line a look costs an eighth of a second, in which nothing else can be asked.
+_LOOK_S = 0.5
 
 
 class Core:
@@ -193,11 +199,21 @@ class Core:
     # ------------------------------------------------------------------ motions
 
     def move_xy(
-        self, label: str, x_um: float, y_um: float, *, tolerance_um: float, timeout_s: float
-    ) -> Future[tuple[float, ...]]:
-        """Start an XY motion; the future has where the stage was read back: at (x, y)."""
+        self,
+        label: str,
+        x_um: float,
+        y_um: float,
+        *,
+        tolerance_um: float,
+        timeout_s: float,
+        seen: Callable[[Position], None] | None = None,
+    ) -> Future[Position]:
+        """Start an XY motion; the future has where the stage was read back: at (x, y).
 
-        def check(found_um: tuple[float, ...]) -> None:
+        `seen` hears on the core's thread, twice a second, where it is on its way.
+        """
+
+        def check(found_um: Position) -> None:
             x, y = found_um
             _match(label, "x", asked_um=x_um, found_um=x, tolerance_um=tolerance_um)
             _match(label, "y", asked_um=y_um, found_um=y, tolerance_um=tolerance_um)
@@ -209,14 +225,24 @@ class Core:
             check,
             lambda mmc: mmc.stop(label),
             timeout_s=timeout_s,
+            seen=seen,
         )
 
     def move(
-        self, label: str, z_um: float, *, tolerance_um: float, timeout_s: float
-    ) -> Future[tuple[float, ...]]:
-        """Start a focus motion; the future has where the drive was read back: at (z,)."""
+        self,
+        label: str,
+        z_um: float,
+        *,
+        tolerance_um: float,
+        timeout_s: float,
+        seen: Callable[[Position], None] | None = None,
+    ) -> Future[Position]:
+        """Start a focus motion; the future has where the drive was read back: at (z,).
 
-        def check(found_um: tuple[float, ...]) -> None:
+        `seen` as of `move_xy`.
+        """
+
+        def check(found_um: Position) -> None:
             (z,) = found_um
             _match(label, "z", asked_um=z_um, found_um=z, tolerance_um=tolerance_um)
 
@@ -227,6 +253,7 @@ class Core:
             check,
             lambda mmc: mmc.stop(label),
             timeout_s=timeout_s,
+            seen=seen,
         )
 
     def set_shutter(self, label: str, *, is_open: bool, timeout_s: float) -> Future[bool]:
@@ -259,11 +286,13 @@ class Core:
         *,
         timeout_s: float,
         is_safe: bool = False,
+        seen: Callable[[T], None] | None = None,
     ) -> Future[T]:
         stopped: Callable[[], bool] = (
             (lambda: False) if is_safe else self._stops.stop_from_now(label)
         )
         paused = self._stops.pause_from_now(label)
+        is_due = _every(_LOOK_S)
 
         def start() -> None:
             # A command that waited in the queue while stop was pressed must not move afterwards.
@@ -280,6 +309,8 @@ class Core:
             if stopped():
                 raise StoppedError(f"{label} was stopped on its way")
             if self._translated(label, lambda mmc: mmc.deviceBusy(label)):
+                if seen is not None and is_due():
+                    seen(self._translated(label, read_back))
                 return None
             found = self._translated(label, read_back)
             if not paused():
@@ -394,6 +425,20 @@ class Core:
 
     def _translated(self, label: str, call: Callable[[UniMMCore], T]) -> T:
         return translated(self._mmc, label, call)
+
+
+def _every(seconds: float) -> Callable[[], bool]:
+    """Return what is true once every so many seconds, the first time after as many."""
+    due = time.monotonic() + seconds
+
+    def is_due() -> bool:
+        nonlocal due
+        if time.monotonic() < due:
+            return False
+        due = time.monotonic() + seconds
+        return True
+
+    return is_due
 
 
 def _match(label: str, axis: str, *, asked_um: float, found_um: float, tolerance_um: float) -> None:

@@ -17,6 +17,8 @@ from gently.core.operations import Action, about_item, digest_of
 __all__ = ["Audited", "Note"]
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_MOST_NAMES: Final = 200
+_MOST_UID: Final = 64
 _TURNED_AWAY: Final = frozenset({401, 403})
 # Not even a digest of these: what is short or chosen by people can be guessed from one.
 _SECRETS: Final = frozenset(
@@ -107,13 +109,21 @@ def _action(scope: Scope, note: Note, status: int | None) -> Action:
 
 
 def _item(note: Note) -> tuple[str, str]:
-    """Return the name and the uid of the item, or of the items, that a request is about."""
+    """Return the name and the uid of the item, or of the items, that a request is about.
+
+    What was given may be anything: it need not have been valid.
+    """
     for said in (note.answer, note.given):
-        found = said.get("items") or [said.get("item")]
+        several = said.get("items")
+        found = several if isinstance(several, list) else [said.get("item")]
         items = [item for item in found if isinstance(item, Mapping)]
         if items:
-            names = [str(item.get("name", "")) for item in items]
-            uids = [str(item.get("item_uid") or "") for item in items]
-            return ", ".join(dict.fromkeys(names)), " ".join(filter(None, uids))
+            names = dict.fromkeys(str(item.get("name", "")) for item in items)
+            uids = [_uid(item.get("item_uid")) for item in items]
+            return ", ".join(names)[:_MOST_NAMES], " ".join(filter(None, uids))
     uid = note.answer.get("item_uid") or note.given.get("item_uid") or note.given.get("uid")
-    return "", str(uid or "")
+    return "", _uid(uid)
+
+
+def _uid(value: object) -> str:
+    return value[:_MOST_UID] if isinstance(value, str) else ""

@@ -9,6 +9,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gently.core.encoding import encoded
+
 __all__ = ["GuardedProtocol", "WaitingRoom"]
 
 _HEAD_BYTES = 65_536
@@ -94,6 +96,16 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._head_bytes > _HEAD_BYTES:
             self.transport.abort()
         self._tell()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, in the form of every other refusal; called by uvicorn."""
+        body = encoded({"detail": f"{msg} See `GET /api/docs` for what can be asked."})
+        head = (
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         """Go on with the next request; called by uvicorn."""

@@ -59,7 +59,7 @@ class Json(Response):
 
 
 async def read_parameters(
-    request: Request, patience_s: float = PATIENCE_S, *, is_form: bool = False
+    request: Request, *, is_form: bool = False, patience_s: float = PATIENCE_S
 ) -> dict[str, Any]:
     """Return the JSON body, or the form, and the query as one mapping.
 

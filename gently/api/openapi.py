@@ -46,10 +46,21 @@ _MEANINGS = {
     413: "The body is too large.",
     422: "A parameter has not the form that it has to have; `errors` names each.",
 }
-_HEADERS = {
-    HEADER: "The number of the control lease, while somebody holds it.",
-    "Idempotency-Key": "Whatever is submitted with the same key is submitted once.",
-    "Last-Event-ID": "In place of `after`.",
+_HEADERS: Mapping[str, Schema] = {
+    HEADER: {
+        "type": "integer",
+        "minimum": 0,
+        "description": "The number of the control lease, while somebody holds it.",
+    },
+    "Idempotency-Key": {
+        "type": "string",
+        "description": "Whatever is submitted with the same key is submitted once.",
+    },
+    "Last-Event-ID": {
+        "type": "integer",
+        "minimum": 0,
+        "description": "In place of `after`.",
+    },
 }
 _SECURITY = {
     "ApiKey": {
@@ -209,9 +220,8 @@ def _path_parameters(route: ApiRoute, properties: Mapping[str, Schema]) -> Itera
 
 
 def _header_parameters(route: ApiRoute) -> Iterator[Schema]:
-    for name in (*route.headers, *([HEADER] if route.commands else [])):
-        schema = {"type": "string", "description": _HEADERS[name]}
-        yield _parameter(name, "header", schema, is_required=False)
+    for name in route.headers_taken:
+        yield _parameter(name, "header", _HEADERS[name], is_required=False)
 
 
 def _parameter(name: str, place: str, schema: Schema, *, is_required: bool) -> Schema:

@@ -125,6 +125,11 @@ class ApiRoute:
         return re.findall(r"{(\w+)", self.path)
 
     @property
+    def headers_taken(self) -> tuple[str, ...]:
+        """The headers that it takes, with that of the control lease."""
+        return (*self.headers, HEADER) if self.commands else self.headers
+
+    @property
     def statuses(self) -> list[int]:
         """The statuses that it may be answered with, besides 200."""
         found = {401, 403, *self.errors}
@@ -132,7 +137,7 @@ class ApiRoute:
             found |= {400, 408, 413}
         if self.body.model_fields and not (self.dialect or self.forgives):
             found.add(422)
-        if self.commands or HEADER in self.headers:  # the lease may be another's, or no number
+        if HEADER in self.headers_taken:  # somebody else may have control, or the number be none
             found |= {409, 422}
         return sorted(found)
 
@@ -245,7 +250,7 @@ async def _given(route: ApiRoute, request: Request) -> Given:
     """Return what came in the path, the body and the query; the former win."""
     try:
         patience_s = _FORGIVING_S if route.forgives else PATIENCE_S
-        given = await read_parameters(request, patience_s, is_form=route.is_form)
+        given = await read_parameters(request, is_form=route.is_form, patience_s=patience_s)
     except (GentlyError, ClientDisconnect):
         if not route.forgives:
             raise

@@ -6,8 +6,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from gently.api.app import ROUTES
+from gently.core.access import Scope
 from gently.core.device_layer import DeviceLayer
-from tests.api.talk import add, ended, execute, get, plan, post
+from tests.api.talk import add, ended, execute, get, key_for, plan, post
 
 
 def entries(layer: DeviceLayer) -> list[dict[str, Any]]:
@@ -85,6 +86,73 @@ def test_whoever_is_turned_away_at_the_door_is_recorded_unless_they_only_look(
     assert entry["name"] == ""
 
 
+def test_a_wrong_key_is_recorded_and_is_not_in_the_log(
+    stranger: TestClient, layer: DeviceLayer, before: int
+) -> None:
+    wrong = {"Authorization": "ApiKey not-the-key-of-anybody"}
+    assert stranger.post("/api/queue/start", headers=wrong).status_code == 401
+
+    (entry,) = new(layer, before)
+    assert (entry["what"], entry["outcome"], entry["status"]) == (
+        "POST /api/queue/start",
+        "refused",
+        401,
+    )
+    assert (entry["name"], entry["key_id"]) == ("", "")
+    layer.audit.flush()
+    assert b"not-the-key" not in layer.audit.path.read_bytes()
+
+
+def test_too_small_a_scope_is_recorded_with_whose_it_was(
+    stranger: TestClient, layer: DeviceLayer, before: int
+) -> None:
+    key = key_for(layer, Scope.VIEW)
+    assert stranger.post("/api/queue/start", headers=key).status_code == 403
+
+    (entry,) = new(layer, before)
+    assert (entry["outcome"], entry["status"]) == ("refused", 403)
+    assert entry["key_id"] == key["Authorization"].split()[1][:8]
+    assert "scope operate" in entry["detail"]
+
+
+def test_a_command_against_the_lease_is_recorded_as_refused(
+    client: TestClient, stranger: TestClient, layer: DeviceLayer, before: int
+) -> None:
+    number = post(client, "control/acquire")["number"]
+    other = key_for(layer, Scope.OPERATE)
+    assert stranger.post("/api/queue/clear", headers=other, json={}).status_code == 409
+    client.post("/api/control/release", headers={"Gently-Lease": str(number)})
+
+    found = [(e["what"], e["outcome"], e["status"]) for e in new(layer, before)]
+    assert ("POST /api/control/acquire", "done", 200) in found
+    assert ("POST /api/queue/clear", "refused", 409) in found
+
+
+def test_no_secret_of_a_login_or_a_new_key_is_in_the_log(
+    client: TestClient, layer: DeviceLayer, before: int
+) -> None:
+    secret = client.post("/api/auth/apikey", json={"expires_in": 60}).json()["secret"]
+
+    (entry,) = new(layer, before)
+    assert entry["what"] == "POST /api/auth/apikey"
+    assert secret.encode() not in layer.audit.path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"items": 5}, {"items": [5, {"name": ["x"] * 999}]}, {"item": "x"}, {"uid": {"a": 1}}],
+    ids=repr,
+)
+def test_nonsense_is_recorded_as_well(
+    client: TestClient, layer: DeviceLayer, before: int, body: dict[str, Any]
+) -> None:
+    client.post("/api/queue/item/add/batch", json=body)
+
+    (entry,) = new(layer, before)
+    assert entry["outcome"] == "refused"
+    assert len(entry["item_name"]) <= 200
+
+
 def test_a_stop_is_recorded_with_the_item_that_it_has_ended(
     client: TestClient, layer: DeviceLayer, before: int
 ) -> None:
@@ -136,7 +204,7 @@ def test_the_digest_tells_parameters_apart_and_says_nothing_of_secrets(
 
 
 def test_everything_that_moves_or_changes_something_is_audited() -> None:
-    harmless = {"POST /api/re/runs", "POST /api/audit/verify"}
+    harmless = {"POST /api/re/runs", "POST /api/audit/verify", "POST /api/plans/preflight"}
     unaudited = {route.name for route in ROUTES if route.method != "GET" and not route.is_audited}
     assert unaudited <= harmless
 

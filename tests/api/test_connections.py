@@ -1,5 +1,6 @@
 """Connections that do not ask: closed in time, or earlier to make room for one that does."""
 
+import json
 import socket
 import threading
 import time
@@ -12,8 +13,10 @@ import pytest
 from gently.api import ApiServer, bind, create_app
 from gently.core.device_layer import DeviceLayer
 from gently.core.events import EventLog
+from tests import API_KEY
 
-REQUEST = b"GET /api/ping HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+FIELDS = f"Host: 127.0.0.1\r\nAuthorization: ApiKey {API_KEY}\r\n".encode()
+REQUEST = b"GET /api/ping HTTP/1.1\r\n" + FIELDS + b"\r\n"
 Connect = Callable[[], socket.socket]
 
 
@@ -106,6 +109,17 @@ def test_a_head_without_an_end_is_not_read_for_ever(serve: Callable[..., Connect
     assert is_cut_off(serve()(), [b"GET /api/ping HTTP/1.1\r\n", *lines])
 
 
+def test_what_is_no_http_is_refused_in_the_form_of_every_refusal(
+    serve: Callable[..., Connect],
+) -> None:
+    connection = serve()()
+    connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+    head, _, body = connection.recv(65_536).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert json.loads(body)["detail"].startswith("Invalid HTTP request")
+    assert is_closed(connection)
+
+
 def test_the_longest_waiting_makes_room_for_the_newest(serve: Callable[..., Connect]) -> None:
     connect = serve(connections=4)
     waiting = [connect() for _ in range(4)]
@@ -136,7 +150,7 @@ def test_who_is_attended_to_is_not_closed_for_the_newest(
 # ---------------------------------------------------------------------- bodies
 
 
-HEAD = b"POST /api/queue/clear HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+HEAD = b"POST /api/queue/clear HTTP/1.1\r\n" + FIELDS
 
 
 def test_a_body_that_is_announced_as_too_large_is_refused_before_it_comes(

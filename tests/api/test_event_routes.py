@@ -19,10 +19,12 @@ from starlette.websockets import WebSocketDisconnect
 from gently.api import ApiServer, bind, create_app, event_routes, slow, sockets
 from gently.core.device_layer import DeviceLayer
 from gently.core.events import EventLog
+from tests import AUTHORIZATION
 from tests.api.talk import until
 
 SOCKET = "ws://127.0.0.1/api/events/ws"  # the test client would name another host
 FEW = 100
+KEY = "".join(f"{name}: {value}\r\n" for name, value in AUTHORIZATION.items())
 
 
 @pytest.fixture
@@ -115,7 +117,7 @@ def test_two_hundred_followers_get_the_same_bytes_and_each_event_is_encoded_once
 
     async def over_sse() -> list[bytes]:
         reader, writer = await asyncio.open_connection(host, port)
-        writer.write(f"GET /api/events?after=0 HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        writer.write(f"GET /api/events?after=0 HTTP/1.1\r\nHost: {host}\r\n{KEY}\r\n".encode())
         found: list[bytes] = []
         while len(found) < FEW:
             line = await reader.readline()
@@ -127,7 +129,9 @@ def test_two_hundred_followers_get_the_same_bytes_and_each_event_is_encoded_once
 
     async def over_websocket() -> list[bytes]:
         url = f"ws://{host}:{port}/api/events/ws?after=0"
-        async with websockets.connect(url, compression=None) as ws:
+        async with websockets.connect(
+            url, compression=None, additional_headers=AUTHORIZATION
+        ) as ws:
             return [str(await ws.recv()).encode() for _ in range(FEW)]
 
     async def scenario() -> None:
@@ -155,11 +159,11 @@ def deaf(address: tuple[str, int], request: str) -> socket.socket:
     return connection
 
 
-SSE = "GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+SSE = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n{KEY}\r\n"
 WEBSOCKET = (
     "GET /api/events/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
     "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{KEY}\r\n"
 )
 
 
@@ -177,7 +181,7 @@ def test_one_who_never_reads_is_cut_off_while_others_hear_every_event(
     url = f"http://{served.url}/api/events?after=0"
     with (
         closing(deaf(served.address, request_text)),
-        httpx.stream("GET", url, timeout=30) as other,
+        httpx.stream("GET", url, headers=AUTHORIZATION, timeout=30) as other,
     ):
         until(lambda: log.followers == 2)
 

@@ -27,7 +27,7 @@ from devices import (
     VolumeRequest,
     load_instrument_file,
 )
-from devices.volume_status import VolumeStatus
+from devices.progress import VolumeStatus
 from tests.devices import demo, faults
 from tests.devices.demo import Bench, wait_until
 from tests.devices.faults import Hold

@@ -12,6 +12,7 @@ import pytest
 from bluesky.protocols import Movable, Readable, Stoppable
 
 from devices import CoreError, CoreTimeoutError, DeviceError, Instrument, LimitError, StoppedError
+from devices.core import core
 from tests.devices import demo, faults
 from tests.devices.demo import FOCUS, XY, Bench, wait_until
 
@@ -123,6 +124,46 @@ def test_an_xy_stage_takes_a_pair_or_names_and_is_read_back_there(
 def test_a_focus_drive_goes_as_far_as_its_limits(bench: Bench, limit: float) -> None:
     bench.focus.set(limit).wait(10)
     assert bench.focus.position_um == pytest.approx(limit)
+
+
+def test_a_motion_tells_how_far_it_has_come_from_what_is_read_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "_LOOK_S", 0.05)
+    slow_down(bench)
+    stage = bench.stage
+    stage.read()
+    told: list[dict[str, Any]] = []
+    places: list[float] = []
+    stage.listen(lambda device: places.append(device.last_reading()["xy_stage_x"]["value"]))
+
+    status = stage.set((60.0, 30.0))
+    status.watch(lambda **progress: told.append(progress))
+    status.wait(30)
+
+    gone = [progress["current"] for progress in told]
+    assert gone == sorted(gone)
+    assert len(gone) > 2
+    assert {(p["target"], p["unit"], p["name"]) for p in told} == {(60.0, "um", "xy_stage")}
+    assert all(math.isclose(p["fraction"], 1 - p["current"] / 60) for p in told)
+    assert 0 < told[0]["fraction"] < 1
+    assert told[0]["time_remaining"] > 0
+    assert (told[-1]["current"], told[-1]["fraction"]) == (60.0, 0.0)
+    assert places == sorted(places)
+    assert len(places) > len(gone)
+    assert math.isclose(places[-1], 60, abs_tol=1)
+
+
+def test_a_short_motion_tells_nothing_but_where_it_has_ended(bench: Bench) -> None:
+    bench.focus.read()
+    told: list[dict[str, Any]] = []
+
+    status = bench.focus.set(1.0)
+    status.watch(lambda **progress: told.append(progress))
+    status.wait(30)
+
+    assert told == []
+    assert bench.focus.last_reading()["focus"]["value"] == 1.0
 
 
 def test_setting_returns_before_the_stage_arrives(bench: Bench) -> None:

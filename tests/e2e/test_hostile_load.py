@@ -11,6 +11,7 @@ import httpx
 import psutil
 import pytest
 
+from tests import API_KEY, AUTHORIZATION
 from tests.e2e.conftest import Script, device_layers
 
 IDLE = 10_000
@@ -18,6 +19,8 @@ SLOW = 1_000
 BODY_BYTES = 100_000_000
 OWN_FILES = 500
 """Left for the tests themselves."""
+MOST_FILES = 2_048 + OWN_FILES
+"""As many connections as there may be, and what the device layer works with."""
 MORE_MEMORY_BYTES = 300_000_000
 """What 100 MB bodies and 10,000 connections may cost at most, all together."""
 
@@ -43,7 +46,9 @@ def layer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Script]:
 
 @pytest.fixture
 def http(layer: Script) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=layer.url, trust_env=False, timeout=20) as http:
+    with httpx.Client(
+        base_url=layer.url, headers=AUTHORIZATION, trust_env=False, timeout=20
+    ) as http:
         yield http
 
 
@@ -120,11 +125,11 @@ def a_deeply_nested_body(http: httpx.Client) -> None:
         assert answer.json()["detail"]
 
 
-HEAD = b"POST /api/queue/clear HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+HEAD = f"POST /api/queue/clear HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: ApiKey {API_KEY}\r\n"
 CROWDS = {
     "idle": (b"", b""),
-    "slow heads": (HEAD, b"X"),
-    "slow bodies": (HEAD + b"Content-Length: 1000\r\n\r\n{", b" "),
+    "slow heads": (HEAD.encode(), b"X"),
+    "slow bodies": (f"{HEAD}Content-Length: 1000\r\n\r\n{{".encode(), b" "),
 }
 
 
@@ -163,15 +168,16 @@ def test_a_crowd_costs_no_frame_and_keeps_nobody_from_an_answer(
     count = most_connections if kind == "idle" else SLOW
     record_property("connections", count)  # fewer than 10,000 if the machine allows no more
     first, more = CROWDS[kind]
-    memory = psutil.Process(layer.process.pid).memory_info
+    process = psutil.Process(layer.process.pid)
     uid = acquire(http, num_slices=1_500)
-    before = memory().rss
+    before = process.memory_info().rss
 
     with crowd(layer, count, first) as connections:
         for _ in range(5):
             dribble(connections, more)
             assert newcomer(layer, "GET", "/api/status")["running_item_uid"] == uid
-        assert memory().rss - before < MORE_MEMORY_BYTES
+        assert process.memory_info().rss - before < MORE_MEMORY_BYTES
+        assert process.num_fds() < MOST_FILES
         assert_nothing_is_missing(http, uid)
 
 
@@ -190,7 +196,9 @@ def test_a_crowd_keeps_nobody_from_stopping(
 
 def newcomer(layer: Script, method: str, path: str) -> dict[str, Any]:
     """Ask on a connection of its own, as somebody who comes only now."""
-    answer = httpx.request(method, layer.url + path, trust_env=False, timeout=20)
+    answer = httpx.request(
+        method, layer.url + path, headers=AUTHORIZATION, trust_env=False, timeout=20
+    )
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found

@@ -9,5 +9,6 @@ def test_no_random_plan_that_passes_preflight_is_refused_on_the_twin(tmp_path: P
     """The same as a command, with as many plans as one likes, and with the figures of time."""
     figures = run(tmp_path, plans=100, seed_number=4)
 
-    assert set(figures.states) == {"completed", "refused"}
+    assert set(figures.states) <= {"completed", "refused", "refused before it ran"}
+    assert figures.states["refused"] > 5
     assert figures.states["completed"] > 50

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import psutil
 from bluesky.utils import Msg, MsgGenerator
 
-from devices import DeviceError, LimitError, Line, Pace
+from devices import DeviceError, LimitError, Line, Pace, Use
 from gently.core.catalogue import BoundPlan
 from gently.core.items import Item
 from gently.core.lifecycle import ItemState
@@ -100,11 +100,9 @@ class Preflight:
             seconds = item.result.time_stop - item.time_start
             self._paces[item.name].learn(expected.steps, seconds - expected.rehearsed_s)
 
-    def _report(self, plan: BoundPlan, walk: "_Walk") -> PreflightReport:
-        models = walk.rehearsal.models
-        uses = [model.use for model in models]
-        energies = [use.energy_mj for use in uses if use.energy_mj is not None]
-        largest = max((use.frame_bytes for use in uses), default=0)
+    def _weigh(self, walk: "_Walk") -> dict[str, int]:
+        """Return what a plan needs of the disk and the memory, and refuse what they have not."""
+        uses = [model.use for model in walk.rehearsal.models]
         needed, free = sum(use.disk_bytes for use in uses), self._room.free_bytes()
         if needed > free:
             walk.refuse(
@@ -113,7 +111,8 @@ class Preflight:
                 "Free space there, ask for less, or store elsewhere",
                 step=None,
             )
-        memory, memory_free = memory_bytes(largest), psutil.virtual_memory().available
+        memory = memory_bytes(max((use.frame_bytes for use in uses), default=0))
+        memory_free = psutil.virtual_memory().available
         if memory > memory_free:
             walk.refuse(
                 "num_slices",
@@ -121,6 +120,17 @@ class Preflight:
                 "free. Close other programs, or read a smaller part of the camera",
                 step=None,
             )
+        return {
+            "bytes_needed": needed,
+            "bytes_free": free,
+            "memory_bytes": memory,
+            "memory_free_bytes": memory_free,
+        }
+
+    def _report(self, plan: BoundPlan, walk: "_Walk") -> PreflightReport:
+        weight = self._weigh(walk)
+        models = walk.rehearsal.models
+        uses = [model.use for model in models]
         pace = self._paces[plan.name]
         return PreflightReport(
             plan=plan.name,
@@ -134,14 +144,17 @@ class Preflight:
             sources={**dict(_sources(walk)), "plan": f"messages and documents: {pace.source}"},
             volumes=sum(use.volumes for use in uses),
             frames=sum(use.frames for use in uses),
-            bytes_needed=needed,
-            bytes_free=free,
-            memory_bytes=memory,
-            memory_free_bytes=memory_free,
+            **weight,
             light_ms=1000 * sum(use.light_s for use in uses),
-            energy_mj=sum(energies) if energies else None,
+            energy_mj=_energy_mj(uses),
             travel_um={axis: um for use in uses for axis, um in use.travel_um.items() if um},
         )
+
+
+def _energy_mj(uses: Sequence[Use]) -> float | None:
+    """Return the energy of all light; None if there is some of unknown power."""
+    energies = [use.energy_mj for use in uses if use.light_s]
+    return None if None in energies else sum(energy for energy in energies if energy)
 
 
 def _sources(walk: "_Walk") -> Iterator[tuple[str, str]]:

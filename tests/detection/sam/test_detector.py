@@ -1,13 +1,15 @@
 """SAM through its real predictor, with the weights that are in the box."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.detection import overlaps
-from benchmarks.phantoms import EMPTY, ORDINARY, TOUCHING, Phantom, Scene
+from benchmarks.phantoms import EMPTY, FAINT, ORDINARY, TOUCHING, Phantom, Scene
 from gently.detection import Detection, Detectors, Picture, SamSetup
 from gently.detection.sam.models import MODELS
 
@@ -19,8 +21,11 @@ SIZE = ((1024, 1024), 0.325)
 
 def seen(scene: Scene, seed: int) -> tuple[Phantom, Detection]:
     phantom = Phantom(scene.resized(*SIZE), seed)
-    picture = Picture(pixels=phantom.pixels, pixel_size_um=phantom.scene.pixel_size_um)
-    return phantom, SAM.detect("sam", picture, {})
+    return phantom, SAM.detect("sam", picture_of(phantom), {})
+
+
+def picture_of(phantom: Phantom) -> Picture:
+    return Picture(pixels=phantom.pixels, pixel_size_um=phantom.scene.pixel_size_um)
 
 
 @pytest.mark.parametrize("scene", [ORDINARY, TOUCHING], ids=lambda scene: scene.name)
@@ -59,6 +64,23 @@ def test_an_outline_that_is_worse_is_not_used(monkeypatch: pytest.MonkeyPatch) -
     _, detection = seen(ORDINARY, 101)
     assert {found.mask for found in detection.objects} == {"classical"}
     assert np.array_equal(detection.labels, detection.masks["classical"])
+
+
+def test_an_outline_that_is_better_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make SAM a perfect one, where the classical detector has drawn a disc."""
+    phantom = Phantom(replace(FAINT, contrast=16).resized(*SIZE), 100)
+    predictor = SAM.get("sam")._predictor  # type: ignore[attr-defined]
+
+    def perfect(box: NDArray[np.float64], **_: object) -> tuple[object, ...]:
+        x, y = round(box[[0, 2]].mean()), round(box[[1, 3]].mean())
+        truth = np.where(phantom.truth == phantom.truth[y, x], 1, -1).astype(np.float32)
+        return truth[None], [0.9], None
+
+    monkeypatch.setattr(predictor, "predict", perfect)
+    detection = SAM.detect("sam", picture_of(phantom), {})
+    assert {found.mask for found in detection.objects} == {"sam"}
+    assert max(overlaps(phantom.truth, detection.masks["classical"])) < 0.8
+    assert min(overlaps(phantom.truth, detection.labels)) > 0.95
 
 
 def test_the_opinion_of_the_model_is_told() -> None:

@@ -74,7 +74,7 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, way: str) -> None:
         torch.save({**tiny_sam().state_dict(), "extra": Evil(victim)}, path)
     else:
         weights = {"image_encoder.pos_embed": Evil(victim)}
-        path.write_bytes(pickle.dumps(Evil(victim) if way == "pickle" else weights))
+        path.write_bytes(pickle.dumps(Evil(victim) if way == "pickle" else weights, protocol=2))
     with pytest.raises(DetectorUnavailableError, match=r"more than weights.*none of it was run"):
         load(tiny(path))
     assert not victim.exists()
