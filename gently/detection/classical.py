@@ -54,6 +54,8 @@ _LEAST_SOLIDITY: Final = 0.85
 # Brightness falls by this share of it within the rim.
 _STEP: Final = 0.6
 _LEAST_SCORE: Final = 0.05
+# What is so faint and has an outline all the same is a hill of background.
+_LEAST_OUTLINE_SCORE: Final = 0.15
 
 
 class ClassicalDetector:
@@ -73,8 +75,8 @@ class ClassicalDetector:
         image = block_means(picture.pixels, factor)
         if not np.isfinite(image).all():
             raise DetectionError("the picture has pixels that are not finite; replace them first")
-        suspected = _find(image, settings, picture.pixel_size_um * factor)
-        labels = _distinct(suspected, picture.pixels[::factor, ::factor])
+        sample = picture.pixels[::factor, ::factor]
+        labels = _find(image, sample, settings, picture.pixel_size_um * factor)
         full = repeated(labels, factor, picture.shape)
         masks = {"classical": full}
         scores = outline_scores(picture, masks)
@@ -94,8 +96,8 @@ def _bin_factor(picture: Picture, settings: OvalSettings) -> int:
     return max(1, int(min(max(picture.shape) / _WORK_PX, coarsest)))
 
 
-def _find(image: Image, settings: OvalSettings, pixel_um: float) -> Numbers:
-    """Return the labels of the objects in a binned picture."""
+def _find(image: Image, sample: NDArray[Any], settings: OvalSettings, pixel_um: float) -> Numbers:
+    """Return the labels of the objects in a binned picture, of which `sample` has single pixels."""
     length, width = settings.length_um / pixel_um, settings.width_um / pixel_um
     background = background_of(image, length)
     signal = image - background.surface
@@ -104,8 +106,9 @@ def _find(image: Image, settings: OvalSettings, pixel_um: float) -> Numbers:
     floor = _FLOOR * noise
     labels = _split(_outlined(smooth, floor, width), width)
     labels = _plausible(labels, smooth, (length, width))
+    labels = _distinct(labels, sample, _LEAST_OUTLINE_SCORE)
     _add_blobs(labels, signal, (length, width))
-    return labels
+    return _distinct(labels, sample, _LEAST_SCORE)
 
 
 def _spread(values: Image) -> float:
@@ -197,12 +200,12 @@ def _add_blobs(labels: Numbers, signal: Image, oval: tuple[float, float]) -> Non
         labels[inside & (labels == 0)] = number
 
 
-def _distinct(labels: Numbers, pixels: NDArray[Any]) -> Numbers:
+def _distinct(labels: Numbers, pixels: NDArray[Any], least: float) -> Numbers:
     """Keep the objects that can be told from what is around them, numbered from 1."""
     kept = np.zeros_like(labels)
     for region in regionprops(labels):
         window = neighbourhood([region.bbox], labels.shape)
-        if score(pixels[window], labels[window], region.label) >= _LEAST_SCORE:
+        if score(pixels[window], labels[window], region.label) >= least:
             kept[region.slice][region.image] = kept.max() + 1
     return kept
 
