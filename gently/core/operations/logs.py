@@ -5,6 +5,7 @@ Whoever logs waits for nobody: a thread of its own writes the file and rotates i
 
 import logging
 import logging.handlers
+import os
 import sys
 import threading
 from collections import deque
@@ -95,8 +96,14 @@ class LogFile(logging.Handler):
 
     @contextmanager
     def attached(self) -> Iterator[None]:
-        """Take what every logger of this process says."""
+        """Take what every logger of this process says.
+
+        Waits for the file to be opened, but not for a disk that hangs.
+        """
         logging.getLogger().addHandler(self)
+        begins = {"name": __name__, "levelname": "INFO", "msg": f"process {os.getpid()} begins"}
+        self._writer.put(self.format(logging.makeLogRecord(begins)))
+        self._writer.flush(_FLUSH_S)
         try:
             yield
         finally:
