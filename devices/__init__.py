@@ -5,6 +5,7 @@ This room knows nothing of HTTP, files or plans.
 
 from devices.base import HardwareDevice
 from devices.camera import Camera
+from devices.dose import Dose, DoseBudget
 from devices.errors import (
     AcquisitionError,
     CoreError,
@@ -19,6 +20,7 @@ from devices.frames import (
     Compression,
     FileFormat,
     FrameSink,
+    Labels,
     OnShort,
     OpenSink,
     PlannedVolume,
@@ -42,6 +44,8 @@ __all__ = [
     "CoreTimeoutError",
     "DeviceError",
     "DeviceModel",
+    "Dose",
+    "DoseBudget",
     "FileFormat",
     "FocusDrive",
     "FrameSink",
@@ -49,6 +53,7 @@ __all__ = [
     "Instrument",
     "InstrumentError",
     "InstrumentFile",
+    "Labels",
     "LightSheet",
     "LimitError",
     "Limits",

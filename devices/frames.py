@@ -8,11 +8,14 @@ from typing import Any, Literal, Protocol, Self
 
 from numpy.typing import NDArray
 
+from devices.dose import Dose
+
 __all__ = [
     "AcquiredVolume",
     "Compression",
     "FileFormat",
     "FrameSink",
+    "Labels",
     "OnShort",
     "OpenSink",
     "PlannedVolume",
@@ -27,6 +30,26 @@ Compression = Literal["none", "blosc-lz4", "blosc-zstd"]
 
 OnShort = Literal["discard", "keep"]
 """What becomes of a volume of which the camera did not deliver all: it never is complete."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The place of a volume among those that are taken with it; empty where nothing is said.
+
+    Parameters
+    ----------
+    embryo
+        What it shows.
+    acquisition_uid
+        Of the series that it belongs to.
+    time_point, channel
+        Its place in that.
+    """
+
+    embryo: str = ""
+    acquisition_uid: str = ""
+    time_point: int = 0
+    channel: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +71,13 @@ class VolumeRequest:
         Whether what came of a volume that fell short is kept, as incomplete.
     run_uid
         Of the Bluesky run it belongs to.
+    is_only_of_run
+        Whether that run has no other: triggered again after a pause when it was published
+        already, it is not taken again.
     file_format, compression
         How the volume is to be kept.
+    labels
+        By what it is to be found.
     """
 
     num_slices: int
@@ -58,8 +86,10 @@ class VolumeRequest:
     center_um: float | None = None
     on_short: OnShort = "discard"
     run_uid: str = ""
+    is_only_of_run: bool = False
     file_format: FileFormat = "ome-tiff"
     compression: Compression = "none"
+    labels: Labels = Labels()
 
     @property
     def is_sweep(self) -> bool:
@@ -113,6 +143,10 @@ class PlannedVolume:
         Of the Bluesky run.
     file_format, compression
         How it is to be kept.
+    labels
+        By what it is to be found.
+    dose
+        The light that it will take.
     """
 
     shape: tuple[int, int, int]
@@ -129,6 +163,8 @@ class PlannedVolume:
     run_uid: str
     file_format: FileFormat
     compression: Compression
+    labels: Labels
+    dose: Dose
 
 
 class AcquiredVolume(Protocol):
@@ -155,6 +191,9 @@ class FrameSink(Protocol):
 
     def write(self, frame: NDArray[Any], *, index: int, delta_t_s: float, z_um: float) -> None:
         """Take one (y, x) frame; may wait for the disk."""
+
+    def lit(self, dose: Dose) -> None:
+        """Take note of the light that the volume has taken, once it is off."""
 
     def finish(self) -> AcquiredVolume:
         """Check, sync and publish the volume."""

@@ -88,6 +88,7 @@ class LightSheet(HardwareDevice):
         self._stages = stages
         self._open_sink = open_sink
         self._request: VolumeRequest | None = None
+        self._taken: VolumeRequest | None = None
         self._cancelled = threading.Event()
         self._thread: threading.Thread | None = None
         self._under_way: VolumeStatus | None = None
@@ -134,15 +135,17 @@ class LightSheet(HardwareDevice):
         self._request = request
         return self.camera.set(request.exposure_ms)
 
-    def trigger(self) -> VolumeStatus:
+    def trigger(self) -> ActionStatus:
         """Take the prepared volume; returns at once, done when it is published."""
         if self._request is None:
             raise self.unprepared()
         if self._under_way is not None and not self._under_way.done:
             raise self.busy()
+        if self._request.is_only_of_run and self._request == self._taken and self.published:
+            return self._there()
         self._under_way = status = VolumeStatus(self, self._request.num_slices)
         self._cancelled = threading.Event()
-        self.published = None
+        self.published, self._taken = None, self._request
         self._documents.clear()  # of a volume that was given up when it was published already
         self._thread = threading.Thread(
             target=self._run,
@@ -151,6 +154,12 @@ class LightSheet(HardwareDevice):
             daemon=True,
         )
         self._thread.start()
+        return status
+
+    def _there(self) -> ActionStatus:
+        """Return a status that is done: a pause came between the volume and its event."""
+        status = ActionStatus(self)
+        status.set_finished()
         return status
 
     def volume_bytes(self, request: VolumeRequest) -> int:
@@ -288,7 +297,7 @@ class LightSheet(HardwareDevice):
             try:
                 with (
                     self.slicer.slices(request, positions_um, planned, cancelled) as slices,
-                    self._lit(cancelled, course.lit_s),
+                    self._lit(cancelled, course.lit_s, sink),
                 ):
                     for came, (pixels, elapsed_s, z_um) in enumerate(slices, start=1):
                         sink.write(pixels, index=came - 1, delta_t_s=elapsed_s, z_um=z_um)
@@ -336,6 +345,8 @@ class LightSheet(HardwareDevice):
             run_uid=request.run_uid,
             file_format=request.file_format,
             compression=request.compression,
+            labels=request.labels,
+            dose=self.shutter.dose(self.slicer.course(request, drive_um).lit_s),
         )
         return planned, positions_um
 
@@ -348,7 +359,7 @@ class LightSheet(HardwareDevice):
         return found
 
     @contextmanager
-    def _lit(self, cancelled: threading.Event, frames_s: float) -> Iterator[None]:
+    def _lit(self, cancelled: threading.Event, frames_s: float, sink: FrameSink) -> Iterator[None]:
         """Have the light on for frames that take so long."""
         if cancelled.is_set():
             raise StoppedError(f"{self.name} was stopped before the light went on")
@@ -360,5 +371,6 @@ class LightSheet(HardwareDevice):
             # Past the queue of ordinary calls: a drive that hangs must not keep the light on.
             self.shutter.stop()
             lit_s = time.monotonic() - began
+            sink.lit(self.shutter.dose(lit_s))
             self.shutter.check_safe()
         self.light_pace.learn(0, lit_s - frames_s)

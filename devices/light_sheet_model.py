@@ -57,7 +57,8 @@ class LightSheetModel(DeviceModel):
         (drive_um,) = self._drive.position_um
         course = self.device.slicer.course(request, drive_um)
         self._drive.went((drive_um,), *((station_um,) for station_um in course.stations_um))
-        self._shutter.light_up(course.lit_s + max(0.0, self.device.light_pace.seconds(0)))
+        lit_s = course.lit_s + max(0.0, self.device.light_pace.seconds(0))
+        self._shutter.light_up(lit_s, request.labels.embryo)
         self._uid = "0" * 32
         self.use.volumes += 1
         self.use.frames += request.num_slices

@@ -4,8 +4,10 @@ Each device brings its own model: what a message would do to it, and how long it
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, Self
+
+from devices.dose import Dose
 
 __all__ = ["DeviceModel", "Modelled", "Models", "Use"]
 
@@ -26,6 +28,42 @@ class Use:
     light_s: float = 0.0
     energy_mj: float | None = None
     """None where the light's power is not known."""
+    dose_of: dict[str, Dose] = field(default_factory=dict)
+    """By embryo, as far as it is said which is lit."""
+
+    def copy(self) -> Self:
+        """Return it as it is now."""
+        return replace(self, travel_um=dict(self.travel_um), dose_of=dict(self.dose_of))
+
+    def since(self, earlier: Self) -> Self:
+        """Return what came to it since it was copied."""
+        return replace(
+            self,
+            travel_um={a: um - earlier.travel_um.get(a, 0.0) for a, um in self.travel_um.items()},
+            volumes=self.volumes - earlier.volumes,
+            frames=self.frames - earlier.frames,
+            disk_bytes=self.disk_bytes - earlier.disk_bytes,
+            light_s=self.light_s - earlier.light_s,
+            energy_mj=_sum(self.energy_mj, earlier.energy_mj, -1),
+            dose_of={e: dose - earlier.dose_of.get(e, Dose()) for e, dose in self.dose_of.items()},
+        )
+
+    def add(self, more: Self) -> None:
+        """Let the same come to it once more as `since` has returned."""
+        for axis, um in more.travel_um.items():
+            self.travel_um[axis] = self.travel_um.get(axis, 0.0) + um
+        for embryo, dose in more.dose_of.items():
+            self.dose_of[embryo] = self.dose_of.get(embryo, Dose()) + dose
+        self.volumes += more.volumes
+        self.frames += more.frames
+        self.disk_bytes += more.disk_bytes
+        self.light_s += more.light_s
+        self.energy_mj = _sum(self.energy_mj, more.energy_mj, 1)
+
+
+def _sum(energy_mj: float | None, more_mj: float | None, sign: int) -> float | None:
+    """Return a sum of energies; None if one is not known."""
+    return None if energy_mj is None or more_mj is None else energy_mj + sign * more_mj
 
 
 class Modelled(Protocol):

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from devices.base import ActionStatus, HardwareDevice
 from devices.core import Core
+from devices.dose import Dose
 from devices.errors import DeviceError, LimitError
 from devices.model import DeviceModel, Models
 
@@ -56,6 +57,11 @@ class Shutter(HardwareDevice):
         if value not in self.states:
             raise LimitError(f"{self.name} can be open or closed, not {value!r}", field="state")
 
+    def dose(self, seconds: float) -> Dose:
+        """Return the light that it lets through in a while."""
+        energy_mj = None if self.power_mw is None else seconds * self.power_mw
+        return Dose(1000 * seconds, energy_mj)
+
     def stop(self, *, success: bool = False) -> None:  # noqa: ARG002 - bluesky's signature
         """Close it at once: the safe state of a light is off."""
         self._core.close_shutter(self.label)
@@ -105,10 +111,12 @@ class ShutterModel(DeviceModel):
             self._open_since_s = self._models.now_s
         return 0.0
 
-    def light_up(self, seconds: float) -> None:
-        """Be open for a while that others have timed, and closed afterwards."""
+    def light_up(self, seconds: float, embryo: str) -> None:
+        """Be open onto an embryo for a while that others have timed, and closed afterwards."""
         self.stop()
         self._count(seconds)
+        more = self.device.dose(seconds)
+        self.use.dose_of[embryo] = self.use.dose_of.get(embryo, Dose()) + more
 
     def stop(self) -> None:
         """Close it."""

@@ -110,6 +110,9 @@ class DeviceLayerSettings(_Settings):
         or goes on with the next item.
     quota_per_client
         How many items one client may have that wait, run or are paused.
+    light_budget_ms, energy_budget_mj
+        The most light that one embryo may be given in all, for how long and how much; None does
+        not bound it.
     """
 
     config: str = "twin"
@@ -118,6 +121,8 @@ class DeviceLayerSettings(_Settings):
     port: Port = 60610
     queue_after_restart: Literal["wait", "continue"] = "wait"
     quota_per_client: Annotated[int, Field(ge=1, le=100_000)] = 2_000
+    light_budget_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    energy_budget_mj: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
 class CopilotSettings(_Settings):

@@ -1,5 +1,6 @@
 """Plans that take pictures."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import bluesky.plan_stubs as bps
@@ -10,7 +11,7 @@ from pydantic import Field
 from devices import Compression, FileFormat, LightSheet, OnShort, Stage, VolumeRequest
 from plans.parameters import ExposureMs, all_devices, inject
 
-__all__ = ["acquire_volume", "snap"]
+__all__ = ["acquire_volume", "snap", "take_volume"]
 
 _SUMMARY = ("uid", "path", "shape", "dtype", "session_id")
 
@@ -58,30 +59,17 @@ def acquire_volume(
     dict
         ``{uid, path, shape, dtype, session_id}`` of the published file; shape is (z, y, x).
     """
-
-    def take() -> MsgGenerator[dict[str, Any]]:
-        run_uid = yield from bps.open_run()
-        # A pause gives the volume up; it is taken again from here.
-        yield from bps.checkpoint()
-        request = VolumeRequest(
-            num_slices=num_slices,
-            exposure_ms=exposure_ms,
-            step_um=step_um,
-            center_um=center_um,
-            on_short=on_short,
-            run_uid=run_uid or "",
-            file_format=file_format,
-            compression=compression,
-        )
-        yield from bps.prepare(light_sheet, request, wait=True)
-        yield from bps.trigger_and_read([light_sheet, *stages])
-        # A run that was closed cannot be gone back into: a pause goes on from here.
-        yield from bps.checkpoint()
-        yield from bps.close_run()
-        yield from bps.checkpoint()  # where a pause comes that was asked for meanwhile
-        return _summary(light_sheet)
-
-    return (yield from bpp.stage_wrapper(take(), [light_sheet]))
+    request = VolumeRequest(
+        num_slices=num_slices,
+        exposure_ms=exposure_ms,
+        step_um=step_um,
+        center_um=center_um,
+        on_short=on_short,
+        file_format=file_format,
+        compression=compression,
+    )
+    volume = take_volume(request, light_sheet, stages)
+    return (yield from bpp.stage_wrapper(volume, [light_sheet]))
 
 
 def snap(
@@ -105,6 +93,41 @@ def snap(
             stages=stages,
         )
     )
+
+
+def take_volume(
+    request: VolumeRequest,
+    light_sheet: LightSheet,
+    stages: list[Stage],
+    metadata: dict[str, Any] | None = None,
+) -> MsgGenerator[dict[str, Any]]:
+    """Take one volume, in a run of its own, with a light sheet that is staged.
+
+    Parameters
+    ----------
+    request
+        For the volume.
+    light_sheet, stages
+        Which takes it, and what is read with it.
+    metadata
+        Of the run.
+
+    Returns
+    -------
+    dict
+        As of `acquire_volume`.
+    """
+    run_uid = yield from bps.open_run(metadata)
+    # A pause gives the volume up; it is taken again from here.
+    yield from bps.checkpoint()
+    request = replace(request, run_uid=run_uid or "", is_only_of_run=True)
+    yield from bps.prepare(light_sheet, request, wait=True)
+    yield from bps.trigger_and_read([light_sheet, *stages])
+    # A run that was closed cannot be gone back into: a pause goes on from here.
+    yield from bps.checkpoint()
+    yield from bps.close_run()
+    yield from bps.checkpoint()  # where a pause comes that was asked for meanwhile
+    return _summary(light_sheet)
 
 
 def _summary(light_sheet: LightSheet) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from gently.api.catalogue_routes import CATALOGUE_ROUTES
 from gently.api.console_routes import CONSOLE_ROUTES
 from gently.api.control_routes import CONTROL_ROUTES
 from gently.api.documentation_routes import DOCUMENTATION_ROUTES, Documentation
+from gently.api.dose_routes import DOSE_ROUTES
 from gently.api.engine_routes import ENGINE_ROUTES
 from gently.api.environment_routes import ENVIRONMENT_ROUTES
 from gently.api.event_routes import EVENT_ROUTES
@@ -76,7 +77,7 @@ GROUPS: Mapping[str, tuple[ApiRoute, ...]] = {
     "Queue": QUEUE_ROUTES,
     "History": HISTORY_ROUTES,
     "Stop and the RunEngine": ENGINE_ROUTES,
-    "Volumes and runs": VOLUME_ROUTES,
+    "Volumes, runs and light": (*VOLUME_ROUTES, *DOSE_ROUTES),
     "Events and log": (*EVENT_ROUTES, *CONSOLE_ROUTES),
     "Health, metrics and audit": OPERATION_ROUTES,
     "Control": (*CONTROL_ROUTES, *PROPOSAL_ROUTES, *LOCK_ROUTES),

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import asdict
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -21,17 +22,22 @@ from pydantic_core import to_json
 from devices import (
     AcquiredVolume,
     DeviceError,
+    Dose,
+    DoseBudget,
     FrameSink,
     HardwareDevice,
     Instrument,
+    Labels,
     PlannedVolume,
     load_instrument_file,
 )
 from gently import __version__, local_key
 from gently.core.access import Access, AccessDatabase, Principal, Proposal
 from gently.core.aftermath import Aftermath
+from gently.core.answers import StoreAnswers
 from gently.core.catalogue import BoundPlan, Catalogue
 from gently.core.console import Console
+from gently.core.dose import DoseLedger
 from gently.core.errors import (
     DeviceNotFoundError,
     FieldError,
@@ -53,7 +59,7 @@ from gently.core.operations import (
     about_item,
 )
 from gently.core.oversight import Oversight
-from gently.core.preflight import QUICK, Preflight, PreflightReport
+from gently.core.preflight import QUICK, WHOLE, Budget, Preflight, PreflightReport
 from gently.core.queue import PlanQueue
 from gently.core.queue_store import QueueStore
 from gently.core.runner import Runner
@@ -126,6 +132,7 @@ class DeviceLayer:
             )
             self.store = undo.enter_context(VolumeStore(root))
             self.store.refresh()
+            self.doses = undo.enter_context(closing(DoseLedger(root / "dose.sqlite", self.store)))
             self.instrument = Instrument(
                 load_instrument_file(settings.config), open_sink=self._open_sink
             )
@@ -134,7 +141,8 @@ class DeviceLayer:
             self.documents = DocumentStore(root)
             queue_store = QueueStore(root / "queue.sqlite")
             undo.callback(queue_store.close)
-            self._preflight = Preflight(self.store)
+            answers = StoreAnswers(self.store, self.doses)
+            self._preflight = Preflight(self.store, answers, _dose_budget(settings))
             self.queue = PlanQueue(
                 self._announce,
                 queue_store,
@@ -154,7 +162,9 @@ class DeviceLayer:
                 )
             )
             keeper = undo.enter_context(self.documents.writer())
-            self.runner = Runner(self.queue, self.prepare, self.events, self._run_metadata, keeper)
+            self.runner = Runner(
+                self.queue, self.prepare, self.events, self._run_metadata, keeper, answers
+            )
             undo.callback(self._end_the_plan)
             self.oversight = Oversight(
                 root,
@@ -195,7 +205,7 @@ class DeviceLayer:
     def preflight(self, item: Item) -> PreflightReport:
         """Say what an item would do, and what speaks against it; never asks the hardware."""
         try:
-            return self._preflight.check(self._bound(item))
+            return self._followed(self._bound(item), item)
         except PlanRefusedError as error:
             return PreflightReport.refused(item.name, error.errors, self.store.free_bytes())
 
@@ -214,10 +224,13 @@ class DeviceLayer:
         """
         plan = self._bound(item)
         self.instrument.find_stages()
-        report = self._preflight.check(plan)
+        report = self._followed(plan, item)
         report.raise_refusals()
         self._preflight.expect(item.item_uid, report)
         return plan
+
+    def _followed(self, plan: BoundPlan, item: Item, budget: Budget = WHOLE) -> PreflightReport:
+        return self._preflight.check(plan, budget, embryo=self._labels(item).embryo)
 
     def _bound(self, item: Item) -> BoundPlan:
         self._refuse_instructions(item)
@@ -237,7 +250,7 @@ class DeviceLayer:
         Follows the plan for a moment only: before it runs it is followed to its end.
         """
         if item.item_type == "plan":
-            self._preflight.check(self._bound(item), QUICK).raise_refusals()
+            self._followed(self._bound(item), item, QUICK).raise_refusals()
         elif item.name != QUEUE_STOP:
             problem = f"the only instruction is {QUEUE_STOP!r}"
             raise PlanRefusedError(item.name, (FieldError("name", problem),))
@@ -265,7 +278,7 @@ class DeviceLayer:
 
     def propose(self, by: Principal, item: Item, *, ttl_s: float, note: str | None) -> Proposal:
         """Ask a person to approve an item that would run; raises `PlanRefusedError`."""
-        report = self._preflight.check(self._bound(item))
+        report = self._followed(self._bound(item), item)
         report.raise_refusals()
         found = report.model_dump(mode="json")
         return self.access.proposals.propose(by, item, found, ttl_s=ttl_s, note=note)
@@ -371,7 +384,7 @@ class DeviceLayer:
 
     def _open_sink(self, planned: PlannedVolume) -> FrameSink:
         item = self.queue.running
-        labels = self._labels(item)
+        labels = self._labels(item).model_dump() | _said(planned.labels)
         spec = VolumeSpec(
             uid=new_volume_uid(),
             shape=planned.shape,
@@ -381,7 +394,7 @@ class DeviceLayer:
             exposure_ms=planned.exposure_ms,
             format=planned.file_format,
             compression=planned.compression,
-            **labels.model_dump(),
+            **labels,
             item_uid=item.item_uid if item else "",
             run_uid=planned.run_uid,
             plan_name=item.name if item else "",
@@ -392,9 +405,14 @@ class DeviceLayer:
             z_tolerance_um=planned.z_tolerance_um,
             significant_bits=planned.significant_bits,
             frames_differ=planned.frames_differ,
-            metadata={"plan_kwargs": dict(item.kwargs) if item else {}},
+            metadata={
+                "plan_kwargs": dict(item.kwargs) if item else {},
+                "light": asdict(planned.dose),
+            },
         )
-        return _Sink(self.store.create(spec), self._published, self.metrics)
+        with self.doses.beginning(spec):
+            writer = self.store.create(spec)
+        return _Sink(writer, self._published, self.metrics, self.doses)
 
     def _published(self, record: VolumeRecord) -> None:
         LOGGER.info("published %s (%s)", record.path, record.status)
@@ -419,15 +437,35 @@ class DeviceLayer:
             LOGGER.error("the plan did not end; its volume is not published")
 
 
+def _dose_budget(settings: DeviceLayerSettings) -> DoseBudget:
+    return DoseBudget(settings.light_budget_ms, settings.energy_budget_mj)
+
+
+def _said(labels: Labels) -> dict[str, Any]:
+    """Return what a plan says of a volume, which counts for more than what its item says."""
+    said = {name: value for name, value in asdict(labels).items() if value}
+    return said | {"time_point": labels.time_point} if labels.acquisition_uid else said
+
+
 class _Sink:
-    """Introduces the devices' frames to the store's writer."""
+    """Introduces the devices' frames to the store's writer, and their light to the ledger."""
 
     def __init__(
-        self, writer: VolumeWriter, published: Callable[[VolumeRecord], None], metrics: Metrics
+        self,
+        writer: VolumeWriter,
+        published: Callable[[VolumeRecord], None],
+        metrics: Metrics,
+        doses: DoseLedger,
     ) -> None:
         self._writer = writer
         self._published = published
         self._metrics = metrics
+        self._doses = doses
+        self._is_lit = False
+
+    def lit(self, dose: Dose) -> None:
+        self._is_lit = True
+        self._doses.lit(self._writer.spec.uid, dose)
 
     def write(self, frame: NDArray[Any], *, index: int, delta_t_s: float, z_um: float) -> None:
         self._writer.write(frame, FrameInfo(index=index, delta_t_s=delta_t_s, z_um=z_um))
@@ -458,4 +496,6 @@ class _Sink:
         traceback: TracebackType | None,
     ) -> None:
         self._writer.__exit__(kind, error, traceback)
+        if not self._is_lit:  # it was given up before
+            self.lit(Dose())
         self._metrics.back_pressure.inc(self._writer.back_pressure_s)

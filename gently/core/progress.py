@@ -56,6 +56,10 @@ class Progress:
             return
         done_s = float(msg.kwargs.get("done_s", 0.0))
         of_s = float(msg.kwargs.get("of_s", msg.args[0]))
+        self.wait(done_s, of_s)
+
+    def wait(self, done_s: float, of_s: float) -> None:
+        """Tell how far a wait has come."""
         if of_s >= _LEAST_SLEEP_S:
             self._tell("sleep", done_s, of_s, "s", done_s / of_s, of_s - done_s)
 

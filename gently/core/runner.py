@@ -21,6 +21,7 @@ from bluesky import RunEngine
 from bluesky.run_engine import DuringTask
 from bluesky.utils import FailedStatus, RunEngineInterrupted, TransitionError
 
+from gently.core.answers import Answers, answer_plans
 from gently.core.catalogue import BoundPlan
 from gently.core.errors import WrongStateError
 from gently.core.events import EventLog
@@ -70,6 +71,8 @@ class Runner:
         What goes into the start document of every run, besides the item's own.
     documents
         Keeps the documents; an item is not completed before they are on the disk.
+    answers
+        What plans may ask for.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Runner:
         events: EventLog,
         metadata: Callable[[Item], dict[str, Any]],
         documents: DocumentWriter,
+        answers: Answers,
     ) -> None:
         self._queue = queue
         self._prepare = prepare
@@ -97,6 +101,7 @@ class Runner:
         self._engine.waiting_hook = self._progress.watch
         self._engine.msg_hook = self._progress.hear
         self._engine.subscribe(self._take_document)
+        answer_plans(self._engine, answers, self._item_uid, self._progress.wait)
         self.runs = RunList()
         self._orders = threading.Condition()
         self._wanted: Order | None = None  # a pause until it has come, an ending until the end

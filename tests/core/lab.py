@@ -9,15 +9,27 @@ import bluesky.plan_stubs as bps
 from bluesky.utils import MsgGenerator
 from ophyd.status import Status
 
+from devices import Dose
 from gently.core.catalogue import BoundPlan
 from gently.core.errors import PlanRefusedError
 from gently.core.events import EventLog
 from gently.core.queue import Item, PlanQueue
 from gently.core.runner import Order, Runner
+from plans import Acquisition
 from storage import DocumentWriter
 
 Plan = Callable[[], MsgGenerator[Any]]
 LONG = 2_000
+
+
+class Nothing:
+    """The answers where nothing was taken and nothing was lit."""
+
+    def acquisition(self, uid: str) -> Acquisition:
+        return Acquisition(uid)
+
+    def dose(self, _: str) -> Dose:
+        return Dose()
 
 
 class Lab:
@@ -28,7 +40,9 @@ class Lab:
         self.plans: dict[str, Plan] = {}
         self.refusal: PlanRefusedError | None = None
         self.queue = PlanQueue(self._announce)
-        self.runner = Runner(self.queue, self._prepare, self.log, self._metadata, documents)
+        self.runner = Runner(
+            self.queue, self._prepare, self.log, self._metadata, documents, Nothing()
+        )
 
     def _announce(self, kind: str, item: Item) -> None:
         self.log.publish(kind, item_uid=item.item_uid)

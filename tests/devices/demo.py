@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from devices import (
     Camera,
+    Dose,
     FocusDrive,
     Instrument,
     InstrumentFile,
@@ -93,6 +94,7 @@ class Sink:
     state: str = "open"
     written: list[Written] = field(default_factory=list)
     reason: str = ""
+    dose: Dose | None = None
 
     def write(self, frame: NDArray[Any], *, index: int, delta_t_s: float, z_um: float) -> None:
         self.shelf.on_write(index)
@@ -101,6 +103,9 @@ class Sink:
     @property
     def back_pressure_s(self) -> float:
         return self.shelf.back_pressure_s
+
+    def lit(self, dose: Dose) -> None:
+        self.dose = dose
 
     def finish(self) -> Volume:
         self.shelf.on_finish()

@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pytest
 from bluesky.utils import MsgGenerator
@@ -15,7 +15,7 @@ from plans import ALL_PLANS, AllDevices, AxisOf
 
 Plan = Callable[..., MsgGenerator[Any]]
 PLANS = pytest.mark.parametrize("plan", ALL_PLANS, ids=lambda plan: plan.__name__)
-UNITS = ("_um", "_ms", "_s", "_deg")
+UNITS = ("_um", "_ms", "_s", "_deg", "_mj")
 
 
 def hints(plan: Plan) -> dict[str, Any]:
@@ -37,12 +37,12 @@ def values(plan: Plan) -> dict[str, tuple[Any, tuple[Any, ...]]]:
 
 
 def quantities(plan: Plan) -> dict[str, tuple[Any, tuple[Any, ...]]]:
-    """Return those of the values that are no choice between words."""
-    return {name: value for name, value in values(plan).items() if not is_choice(value[0])}
-
-
-def is_choice(kind: Any) -> bool:
-    return get_origin(kind) is Literal
+    """Return those of the values that are numbers."""
+    return {
+        name: value
+        for name, value in values(plan).items()
+        if {int, float, bool} & {value[0], *get_args(value[0])}
+    }
 
 
 def is_device(hint: Any) -> bool:
@@ -58,6 +58,7 @@ def test_the_catalogue_has_the_plans_that_other_programs_call_by_name() -> None:
         "move_focus",
         "read_position",
         "sleep",
+        "time_lapse",
     ]
     assert all(plan.__name__ in plans.__all__ for plan in ALL_PLANS)
 

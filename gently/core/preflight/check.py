@@ -11,13 +11,14 @@ from typing import Any, Protocol
 import psutil
 from bluesky.utils import Msg, MsgGenerator
 
-from devices import DeviceError, LimitError, Line, Pace, Use
+from devices import DeviceError, Dose, DoseBudget, LimitError, Line, Pace, Use
+from gently.core.answers import Answers
 from gently.core.catalogue import BoundPlan
 from gently.core.items import Item
 from gently.core.lifecycle import ItemState
 from gently.core.preflight.complaints import Ear
 from gently.core.preflight.rehearsal import Rehearsal
-from gently.core.preflight.report import Complaint, Objection, PreflightReport
+from gently.core.preflight.report import Complaint, Objection, PlannedDose, PreflightReport
 from storage import memory_bytes
 
 __all__ = ["QUICK", "WHOLE", "Budget", "Preflight", "Room"]
@@ -70,22 +71,60 @@ class Preflight:
     ----------
     room
         Where volumes go.
+    answers
+        What plans may ask for.
+    dose_budget
+        The most light for one embryo.
     """
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, answers: Answers, dose_budget: DoseBudget) -> None:
         self._room = room
+        self._answers = answers
+        self._dose_budget = dose_budget
         self._ear = Ear()
         self._expected: dict[str, PreflightReport] = {}
         self._paces: defaultdict[str, Pace] = defaultdict(lambda: Pace(Line(0.0, _SENT_S)))
 
-    def check(self, plan: BoundPlan, budget: Budget = WHOLE) -> PreflightReport:
+    def check(
+        self, plan: BoundPlan, budget: Budget = WHOLE, *, embryo: str = ""
+    ) -> PreflightReport:
         """Follow a plan from where the microscope was read last, and say what came of it.
 
         Never asks the hardware: the answer holds as long as nobody else moves it.
+
+        Parameters
+        ----------
+        plan
+            Which.
+        budget
+            How far it is followed.
+        embryo
+            What its volumes show, where the plan does not say.
         """
-        walk = _Walk(plan, budget)
+        walk = _Walk(plan, budget, Rehearsal(self._answers))
         walk.go(self._ear)
-        return self._report(plan, walk)
+        return self._report(plan, walk, self._doses(walk, embryo))
+
+    def _doses(self, walk: "_Walk", embryo: str) -> dict[str, PlannedDose]:
+        """Return the light of each embryo that is known by name, and refuse what is too much."""
+        asked: defaultdict[str, Dose] = defaultdict(Dose)
+        for model in walk.rehearsal.models:
+            for name, dose in model.use.dose_of.items():
+                asked[name or embryo] += dose
+        found = {
+            name: PlannedDose.of(self._answers.dose(name), asked[name]) for name in asked if name
+        }
+        for name, planned in found.items():
+            if excess := self._dose_budget.excess(planned.total()):
+                walk.refuse(
+                    "embryo",
+                    f"{name} would have had {excess} that one embryo may have: it was given "
+                    f"{planned.spent_light_ms:.6g} ms, and this plan would take "
+                    f"{planned.light_ms:.6g} ms. "
+                    "Ask for less, or raise the budget in the settings",
+                    step=None,
+                )
+        return found
 
     def expect(self, item_uid: str, report: PreflightReport) -> None:
         """Remember what was said of an item that is about to run."""
@@ -127,7 +166,9 @@ class Preflight:
             "memory_free_bytes": memory_free,
         }
 
-    def _report(self, plan: BoundPlan, walk: "_Walk") -> PreflightReport:
+    def _report(
+        self, plan: BoundPlan, walk: "_Walk", doses: dict[str, PlannedDose]
+    ) -> PreflightReport:
         weight = self._weigh(walk)
         models = walk.rehearsal.models
         uses = [model.use for model in models]
@@ -137,9 +178,10 @@ class Preflight:
             ok=not walk.refusals,
             refusals=tuple(walk.refusals),
             warnings=tuple(walk.complaints),
-            steps=walk.steps,
+            steps=walk.steps + walk.rehearsal.alikes.messages,
             is_whole=walk.is_whole,
-            seconds=models.now_s + max(0.0, pace.seconds(walk.steps)),
+            seconds=models.now_s
+            + max(0.0, pace.seconds(walk.steps + walk.rehearsal.alikes.messages)),
             rehearsed_s=models.now_s,
             sources={**dict(_sources(walk)), "plan": f"messages and documents: {pace.source}"},
             volumes=sum(use.volumes for use in uses),
@@ -147,6 +189,7 @@ class Preflight:
             **weight,
             light_ms=1000 * sum(use.light_s for use in uses),
             energy_mj=_energy_mj(uses),
+            doses=doses,
             travel_um={axis: um for use in uses for axis, um in use.travel_um.items() if um},
         )
 
@@ -166,13 +209,13 @@ def _sources(walk: "_Walk") -> Iterator[tuple[str, str]]:
 class _Walk:
     """One plan, followed step by step."""
 
-    def __init__(self, plan: BoundPlan, budget: Budget) -> None:
+    def __init__(self, plan: BoundPlan, budget: Budget, rehearsal: Rehearsal) -> None:
         self._plan = plan
         self._budget = budget
         self._answer: Any = None
         self._deadline = 0.0
         self._said: set[tuple[str, str]] = set()
-        self.rehearsal = Rehearsal()
+        self.rehearsal = rehearsal
         self.refusals: list[Objection] = []
         self.complaints: list[Complaint] = []
         self.steps = 0

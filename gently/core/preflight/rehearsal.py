@@ -1,12 +1,16 @@
 """A rehearsal: the RunEngine's part, played with models of the devices, in their own time."""
 
+import time
 from collections.abc import Callable, Hashable
 from typing import Any
 
 from bluesky import RunEngine
 from bluesky.utils import Msg
 
-from devices import DeviceModel, HardwareDevice, Models
+from devices import DeviceModel, Dose, HardwareDevice, Models
+from gently.core.answers import Answers
+from gently.core.preflight.alikes import Alikes
+from plans import Acquisition
 
 __all__ = ["Rehearsal"]
 
@@ -39,14 +43,25 @@ class Rehearsal:
     What was set is read; a volume that was taken is read under a uid of zeros. Time goes on
     with what the devices' models say, and those that a plan starts together work together.
 
+    Parameters
+    ----------
+    answers
+        What plans may ask for.
+
     Attributes
     ----------
     models
         The devices as the plan has left them so far.
+    alikes
+        The parts of the plan that are like others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, answers: Answers) -> None:
         self.models = Models()
+        self.alikes = Alikes(self.models)
+        self._answers = answers
+        self._began_s = time.time()
+        self._played = 0
         self._ends: dict[Hashable, float] = {}
         self._parts: dict[str, Callable[[Msg], Any]] = {
             "set": self._set,
@@ -59,6 +74,12 @@ class Rehearsal:
             "sleep": self._sleep,
             "wait": self._wait,
             "pause": self._pause,
+            "clock": lambda _: self._clock_s,
+            "wait_until": self._wait_until,
+            "acquisition": self._acquisition,
+            "dose": self._dose,
+            "begin_alike": lambda message: self.alikes.begin(message.args[0], self._played),
+            "end_alike": lambda message: self.alikes.end(message.args[0], self._played),
             "open_run": lambda _: _RUN_UID,
             "close_run": lambda _: _RUN_UID,
             "subscribe": lambda _: 0,
@@ -83,6 +104,7 @@ class Rehearsal:
             raise TypeError(
                 f"the message {message.command!r} cannot be checked, so it is not allowed here"
             ) from None
+        self._played += 1
         return part(message)
 
     # ------------------------------------------------------------------ devices
@@ -143,10 +165,30 @@ class Rehearsal:
         self.models.now_s = max(self.models.now_s, ends_s)
         return True
 
+    @property
+    def _clock_s(self) -> float:
+        return self._began_s + self.models.now_s
+
+    def _wait_until(self, message: Msg) -> float:
+        (end_s,) = message.args
+        self.models.now_s = max(self.models.now_s, end_s - self._began_s)
+        return self._clock_s
+
     def _pause(self, _: Msg) -> None:
         self.models.complaints.append(
             "pauses by itself, until somebody resumes it; that time is not estimated"
         )
+
+    # ------------------------------------------------------------------ what is known
+
+    def _acquisition(self, message: Msg) -> Acquisition:
+        (uid,) = message.args
+        return self._answers.acquisition(uid) if uid else Acquisition(_RUN_UID)
+
+    def _dose(self, message: Msg) -> Dose:
+        (embryo,) = message.args
+        rehearsed = (model.use.dose_of.get(embryo, Dose()) for model in self.models)
+        return sum(rehearsed, self._answers.dose(embryo))
 
 
 _WITHOUT_EFFECT = (

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from devices import Dose
 from gently.core.errors import FieldError, PlanRefusedError
 
 __all__ = ["Complaint", "Objection", "PreflightReport"]
@@ -26,6 +27,29 @@ class Complaint(_Answer):
 
     message: str
     step: int | None = Field(default=None, description="The number of the message, from 1.")
+
+
+class PlannedDose(_Answer):
+    """The light that a plan asks for one embryo, and what it was given before."""
+
+    light_ms: float
+    energy_mj: float | None = Field(description="Null where its power is not known.")
+    spent_light_ms: float = Field(description="What it was given before, by any plan.")
+    spent_energy_mj: float | None
+
+    @classmethod
+    def of(cls, spent: Dose, asked: Dose) -> "PlannedDose":
+        """Return it of two doses."""
+        return cls(
+            light_ms=asked.light_ms,
+            energy_mj=asked.energy_mj,
+            spent_light_ms=spent.light_ms,
+            spent_energy_mj=spent.energy_mj,
+        )
+
+    def total(self) -> Dose:
+        """Return what it would have had in all."""
+        return Dose(self.light_ms, self.energy_mj) + Dose(self.spent_light_ms, self.spent_energy_mj)
 
 
 class PreflightReport(_Answer):
@@ -55,6 +79,9 @@ class PreflightReport(_Answer):
     light_ms: float = Field(default=0.0, description="For how long the sample is illuminated.")
     energy_mj: float | None = Field(
         default=None, description="Light onto the sample; null where its power is not known."
+    )
+    doses: dict[str, PlannedDose] = Field(
+        default_factory=dict, description="Light by embryo, where it is said which is lit."
     )
     travel_um: dict[str, float] = Field(
         default_factory=dict, description="How far each axis goes, by `device.axis`."

@@ -12,12 +12,22 @@ import psutil
 import pytest
 from bluesky.utils import Msg, MsgGenerator
 
-from devices import Camera, FocusDrive, HardwareDevice, LightSheet, Shutter, VolumeRequest, XYStage
+from devices import (
+    Camera,
+    DoseBudget,
+    FocusDrive,
+    HardwareDevice,
+    LightSheet,
+    Shutter,
+    VolumeRequest,
+    XYStage,
+)
 from gently.core.catalogue import BoundPlan, Catalogue
 from gently.core.errors import FieldError, PlanRefusedError
 from gently.core.preflight import QUICK, WHOLE, Budget, Preflight, PreflightReport
 from plans import ALL_PLANS
 from tests.core.bench import bench
+from tests.core.lab import Nothing
 
 
 class NoCore:
@@ -50,7 +60,7 @@ LONG = VolumeRequest(num_slices=100, exposure_ms=500, step_um=0)
 
 
 def report(plan: BoundPlan, disk: Disk = ROOMY, budget: Budget = WHOLE) -> PreflightReport:
-    return Preflight(disk).check(plan, budget)
+    return Preflight(disk, Nothing(), DoseBudget()).check(plan, budget)
 
 
 def preflight(plan: BoundPlan, disk: Disk = ROOMY) -> None:
@@ -72,10 +82,15 @@ def test_every_plan_in_the_box_passes_with_its_defaults(
     devices: Mapping[str, HardwareDevice],
 ) -> None:
     catalogue = Catalogue(ALL_PLANS, devices)
-    needed = {
+    needed: dict[str, dict[str, Any]] = {
         "move_stage": {"x_um": 1, "y_um": 2},
         "move_focus": {"z_um": 3},
         "sleep": {"duration_s": 2},
+        "time_lapse": {
+            "embryos": [{"name": "one", "x_um": 1, "y_um": 2}],
+            "num_points": 2,
+            "interval_s": 1,
+        },
     }
 
     for name in catalogue:
@@ -386,7 +401,7 @@ def test_the_models_of_one_preflight_are_unknown_to_the_next(
         yield from bps.mvr(drive, 40)
 
     plan = bound(climb, drive=devices["focus"])
-    follow = Preflight(ROOMY)
+    follow = Preflight(ROOMY, Nothing(), DoseBudget())
 
     assert [follow.check(plan).ok for _ in range(3)] == [True] * 3
 

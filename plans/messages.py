@@ -1,0 +1,97 @@
+"""What a plan can ask besides Bluesky's own messages.
+
+The device layer's RunEngine answers (`gently.core.answers`), and so does a preflight, in the time
+of its models. Messages of other commands touch devices; these only find out.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bluesky.utils import Msg, MsgGenerator
+
+from devices import Dose
+
+__all__ = ["Acquisition", "TakenPoint", "acquisition", "alike", "clock", "dose", "wait_until"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TakenPoint:
+    """A volume of an acquisition that is in the store, whole.
+
+    Parameters
+    ----------
+    embryo, time_point, channel
+        Its place in the acquisition.
+    begun_s
+        When its first frame was taken, in s since 1970.
+    """
+
+    embryo: str
+    time_point: int
+    channel: str
+    begun_s: float
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """An acquisition, new or to be gone on with.
+
+    Parameters
+    ----------
+    uid
+        What its volumes have in common.
+    points
+        What was taken already.
+    """
+
+    uid: str
+    points: tuple[TakenPoint, ...] = ()
+
+
+def acquisition(uid: str) -> MsgGenerator[Acquisition]:
+    """Return an acquisition and what there is of it; without a uid, that of this very item."""
+    found: Acquisition = yield Msg("acquisition", None, uid)
+    return found
+
+
+def dose(embryo: str) -> MsgGenerator[Dose]:
+    """Return the light that an embryo was given in all, by any plan."""
+    found: Dose = yield Msg("dose", None, embryo)
+    return found
+
+
+def clock() -> MsgGenerator[float]:
+    """Return the time, in s since 1970."""
+    now_s: float = yield Msg("clock")
+    return now_s
+
+
+def wait_until(time_s: float) -> MsgGenerator[float]:
+    """Wait for a time of the clock, and return what it is then, in s since 1970.
+
+    One message, however long it takes; a pause brings it back before its time.
+    """
+    while (now_s := (yield Msg("wait_until", None, time_s))) is None:
+        yield Msg("checkpoint")
+    return float(now_s)
+
+
+def alike(key: Hashable, part: Callable[[], MsgGenerator[T]]) -> MsgGenerator[T | None]:
+    """Carry out a part of a plan that is as the others of this key: same light, frames and ways.
+
+    A preflight follows the first two of them, takes the others to come to the same and does not
+    follow them: so a plan of ten thousand volumes is checked in no time.
+
+    Returns
+    -------
+    T or None
+        What the part returns; None in a preflight that did not follow it.
+    """
+    if not (yield Msg("begin_alike", None, key)):
+        return None
+    found = yield from part()
+    yield Msg("end_alike", None, key)
+    return found

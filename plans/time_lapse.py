@@ -1,0 +1,313 @@
+"""The time-lapse: several embryos, each at its own pace, for as long as it takes."""
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
+
+import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
+from bluesky.utils import FailedStatus, Msg, MsgGenerator
+from pydantic import AfterValidator, AwareDatetime, Field
+
+from devices import (
+    AcquisitionError,
+    Compression,
+    Dose,
+    DoseBudget,
+    FileFormat,
+    FocusDrive,
+    Labels,
+    LightSheet,
+    Stage,
+    VolumeRequest,
+    XYStage,
+)
+from plans.acquisition import take_volume
+from plans.messages import acquisition, alike, clock, dose, wait_until
+from plans.parameters import ExposureMs, all_devices, inject
+from plans.schedule import Course, Schedule
+from plans.values import Embryo, Rule
+
+__all__ = ["time_lapse"]
+
+
+def _distinct(embryos: list[Embryo]) -> list[Embryo]:
+    names = [embryo.name for embryo in embryos]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"two embryos are called {twice[0]!r}; their volumes could not be told apart"
+        )
+    return embryos
+
+
+def time_lapse(
+    embryos: Annotated[
+        list[Embryo],
+        Field(min_length=1, max_length=100, description="Which, and where they are."),
+        AfterValidator(_distinct),
+    ],
+    num_points: Annotated[
+        int, Field(ge=1, le=100_000, description="How many time points of each embryo.")
+    ],
+    interval_s: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=86_400,
+            description="From one time point of an embryo to the next, in s, unless the embryo "
+            "says otherwise; 0 is as fast as it goes.",
+        ),
+    ],
+    num_slices: Annotated[int, Field(ge=1, le=10_000, description="Of each volume.")] = 50,
+    exposure_ms: ExposureMs = 5.0,
+    step_um: Annotated[
+        float, Field(ge=0, le=100, description="Distance between two slices, in µm.")
+    ] = 0.5,
+    center_um: Annotated[
+        float | None,
+        Field(
+            description="Middle of the sweeps on the slice drive, in µm; by default where it is."
+        ),
+    ] = None,
+    acquisition_uid: Annotated[
+        str,
+        Field(
+            pattern="^([0-9a-f]{32})?$",
+            description="Of an acquisition to go on with: what is there of it is not taken again. "
+            "By default a new one, with the uid of the item.",
+        ),
+    ] = "",
+    until: Annotated[
+        AwareDatetime | None,
+        Field(strict=False, description="Nothing is begun later, as 2027-01-31T18:00:00+01:00."),
+    ] = None,
+    light_budget_ms: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=1e9,
+            description="An embryo that would be lit for longer, in all it was ever lit, in ms, "
+            "is left alone.",
+        ),
+    ] = None,
+    energy_budget_mj: Annotated[
+        float | None, Field(ge=0, le=1e9, description="The same of the light's energy, in mJ.")
+    ] = None,
+    num_failures: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=100,
+            description="How many volumes in a row may fail and are taken again; one more, and "
+            "the plan fails.",
+        ),
+    ] = 3,
+    rules: Annotated[
+        list[Rule] | None,
+        Field(description="What changes the intervals, or ends an embryo, on the way."),
+    ] = None,
+    file_format: Annotated[FileFormat, Field(description="As of acquire_volume.")] = "ome-tiff",
+    compression: Annotated[Compression, Field(description="As of acquire_volume.")] = "none",
+    stage: XYStage = inject("xy_stage"),
+    focus: FocusDrive = inject("focus"),
+    light_sheet: LightSheet = inject("light_sheet"),
+    stages: list[Stage] = all_devices(),
+) -> MsgGenerator[dict[str, Any]]:
+    """Take volumes of several embryos again and again, and go on where it was broken off.
+
+    Returns
+    -------
+    dict
+        ``{acquisition_uid, num_taken, embryos: {name: {ended_by, num_time_points, num_taken,
+        num_found, num_failures, interval_s, mean_interval_s, mean_late_s, most_late_s}}}``.
+        The volumes are those of the acquisition; how late each has begun is in the start
+        document of its run.
+    """
+    found = yield from acquisition(acquisition_uid)
+    schedule = Schedule(
+        embryos,
+        num_points=num_points,
+        interval_s=interval_s,
+        channels=("",),
+        taken=found.points,
+        now_s=(yield from clock()),
+    )
+    request = VolumeRequest(
+        num_slices=num_slices,
+        exposure_ms=exposure_ms,
+        step_um=step_um,
+        center_um=center_um,
+        file_format=file_format,
+        compression=compression,
+        labels=Labels(acquisition_uid=found.uid),
+    )
+    lapse = _TimeLapse(
+        schedule,
+        request,
+        limits=_Limits(
+            DoseBudget(light_budget_ms, energy_budget_mj),
+            until.timestamp() if until else None,
+            tuple(rules or ()),
+        ),
+        num_failures=num_failures,
+        stage=stage,
+        focus=focus,
+        light_sheet=light_sheet,
+        stages=stages,
+    )
+    yield from lapse.run()
+    return {
+        "acquisition_uid": found.uid,
+        "num_taken": sum(course.taken for course in schedule.courses),
+        "embryos": {course.name: course.report() for course in schedule.courses},
+    }
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """What ends the course of an embryo, and what changes its interval."""
+
+    budget: DoseBudget
+    until_s: float | None
+    rules: tuple[Rule, ...]
+
+    @property
+    def look_at_light(self) -> bool:
+        """Whether the light that an embryo was given is to be known."""
+        return self.budget != DoseBudget() or any(r.measure != "time_point" for r in self.rules)
+
+    def holding(self, course: Course, spent: Dose) -> list[Rule]:
+        """Return the rules that hold."""
+        found = {
+            "time_point": float(course.time_point),
+            "light_ms": spent.light_ms,
+            "energy_mj": spent.energy_mj,
+        }
+        return [rule for rule in self.rules if rule.holds(course.name, found[rule.measure])]
+
+    def end(self, course: Course, spent: Dose, next_one: Dose) -> str:
+        """Return why an embryo is to be left alone before its next time point, if it is."""
+        if self.until_s is not None and course.due_s > self.until_s:
+            return "until"
+        if excess := self.budget.excess(spent + next_one):
+            return f"budget: the next would make {excess}"
+        if any(rule.is_last for rule in self.holding(course, spent)):
+            return "rule"
+        return ""
+
+    def interval_s(self, course: Course, spent: Dose) -> float:
+        """Return from the time point that is due to the one after it."""
+        interval_s = course.base_interval_s
+        for rule in self.holding(course, spent):
+            interval_s *= rule.interval_factor
+        return interval_s
+
+
+@dataclass
+class _TimeLapse:
+    """The plan while it runs."""
+
+    schedule: Schedule
+    request: VolumeRequest
+    limits: _Limits
+    num_failures: int
+    stage: XYStage
+    focus: FocusDrive
+    light_sheet: LightSheet
+    stages: list[Stage]
+    failures_in_a_row: int = 0
+    at: str = ""
+    light: dict[str, tuple[Dose, Dose]] = field(default_factory=dict)
+    """Of each embryo: what it was given when it was asked last, and what a time point takes."""
+
+    def run(self) -> MsgGenerator[None]:
+        """Take what is due, until nothing will be any more."""
+        while (course := self.schedule.next()) is not None:
+            yield Msg("checkpoint")
+            spent, next_one = yield from self._light_of(course)
+            course.ended_by = self.limits.end(course, spent, next_one)
+            if course.ended_by:
+                continue
+            yield from self._go_to(course)
+            begun_s = yield from wait_until(course.due_s)
+            if (yield from self._take_all(course, begun_s)):
+                self.schedule.taken(course, begun_s, self.limits.interval_s(course, spent))
+
+    def _light_of(self, course: Course) -> MsgGenerator[tuple[Dose, Dose]]:
+        """Return what an embryo was given, and what its next time point will take."""
+        nothing = (Dose(), Dose())
+        if not self.limits.look_at_light:
+            return nothing
+        spent = yield from dose(course.name)
+        assumed = Dose(self.request.num_slices * self.request.exposure_ms)
+        before, takes = self.light.get(course.name, (spent, assumed))
+        if spent.light_ms > before.light_ms:
+            takes = spent - before
+        self.light[course.name] = (spent, takes)
+        return spent, takes
+
+    def _go_to(self, course: Course) -> MsgGenerator[None]:
+        if self.at == course.name:
+            return
+        yield from alike(("go", self.at, course.name), lambda: self._move(course.embryo))
+        self.at = course.name
+
+    def _move(self, embryo: Embryo) -> MsgGenerator[None]:
+        where: list[Any] = [self.stage, (embryo.x_um, embryo.y_um)]
+        if embryo.z_um is not None:
+            where += [self.focus, embryo.z_um]
+        yield from bps.mv(*where)
+
+    def _take_all(self, course: Course, begun_s: float) -> MsgGenerator[bool]:
+        """Take the channels of a time point that are missing; return whether all came."""
+        for channel in course.missing:
+            part = lambda channel=channel: self._take(course, channel, begun_s)  # noqa: E731
+            error = yield from alike(("take", course.name, channel), part)
+            if error is not None:
+                self._failed(course, error)
+                return False
+            self.failures_in_a_row = 0
+            course.taken += 1
+            course.missing = tuple(c for c in course.missing if c != channel)
+        return True
+
+    def _take(
+        self, course: Course, channel: str, begun_s: float
+    ) -> MsgGenerator[AcquisitionError | None]:
+        labels = replace(
+            self.request.labels,
+            embryo=course.name,
+            time_point=course.time_point,
+            channel=channel,
+        )
+        said = {
+            "embryo": course.name,
+            "time_point": course.time_point,
+            "channel": channel,
+            "due_s": course.due_s,
+            "late_s": course.late_s(begun_s),
+        }
+        volume = take_volume(
+            replace(self.request, labels=labels),
+            self.light_sheet,
+            self.stages,
+            {"time_lapse": said},
+        )
+        try:
+            yield from bpp.stage_wrapper(volume, [self.light_sheet])
+        except FailedStatus as error:
+            if not isinstance(cause := error.args[0].exception(), AcquisitionError):
+                raise
+            yield from bps.close_run(exit_status="fail", reason=str(cause))
+            return cause
+        return None
+
+    def _failed(self, course: Course, error: AcquisitionError) -> None:
+        """Give the others their turn and try again; or give up."""
+        course.failures += 1
+        self.failures_in_a_row += 1
+        if self.failures_in_a_row > self.num_failures:
+            raise AcquisitionError(
+                f"{self.failures_in_a_row} volumes in a row have failed, the last of "
+                f"{course.name}: {error} Mend that, and go on with acquisition_uid "
+                f"{self.request.labels.acquisition_uid}."
+            ) from error
