@@ -48,6 +48,8 @@ class Camera(HardwareDevice):
         self.frames_differ = frames_differ
         self.last_frame_bytes = 0
         """Of a frame of the format that was asked for last; 0 before that."""
+        self.last_shape = (0, 0)
+        """Height and width of it in pixels."""
         self.readout = Pace(Line(0.0))
         """What a frame takes beyond its exposure."""
         self._exposure = f"{name}_exposure"
@@ -64,6 +66,7 @@ class Camera(HardwareDevice):
     def frame_format(self) -> tuple[int, int, np.dtype[Any]]:
         """Return the height and width in pixels, and the dtype, of a frame; asks the hardware."""
         height, width, dtype = self._core.frame_format(self.label)
+        self.last_shape = (height, width)
         self.last_frame_bytes = height * width * dtype.itemsize
         return height, width, dtype
 

@@ -162,6 +162,12 @@ class LightSheet(HardwareDevice):
         status.set_finished()
         return status
 
+    @property
+    def field_um(self) -> tuple[float, float]:
+        """Width and height of what a frame shows, at the camera's last known format."""
+        height, width = self.camera.last_shape
+        return width * self.camera.pixel_size_um, height * self.camera.pixel_size_um
+
     def volume_bytes(self, request: VolumeRequest) -> int:
         """Return the size of the pixels asked for, at the camera's last known format."""
         return request.num_slices * self.camera.last_frame_bytes

@@ -1,9 +1,12 @@
 """Bluesky plans: typed generator functions whose signatures are their schemas."""
 
 from plans.acquisition import acquire_volume, snap
+from plans.burst import burst
+from plans.mda import run_mda
 from plans.messages import Acquisition, TakenPoint
 from plans.motion import move_focus, move_stage, read_position, sleep
 from plans.parameters import AllDevices, AxisOf
+from plans.tiles import tile_scan
 from plans.time_lapse import time_lapse
 from plans.values import Embryo, Rule
 
@@ -16,13 +19,27 @@ __all__ = [
     "Rule",
     "TakenPoint",
     "acquire_volume",
+    "burst",
     "move_focus",
     "move_stage",
     "read_position",
+    "run_mda",
     "sleep",
     "snap",
+    "tile_scan",
     "time_lapse",
 ]
 
-ALL_PLANS = (acquire_volume, snap, move_stage, move_focus, read_position, sleep, time_lapse)
+ALL_PLANS = (
+    acquire_volume,
+    snap,
+    move_stage,
+    move_focus,
+    read_position,
+    sleep,
+    time_lapse,
+    burst,
+    tile_scan,
+    run_mda,
+)
 """What the catalogue offers."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-__all__ = ["AxisOf", "ExposureMs", "all_devices", "inject"]
+__all__ = ["AcquisitionUid", "AxisOf", "ExposureMs", "all_devices", "inject"]
 
 
 @dataclass(frozen=True)
@@ -49,3 +49,13 @@ ExposureMs = Annotated[
     AxisOf("light_sheet", "exposure_ms"),
     Field(description="Exposure of each frame, in ms."),
 ]
+
+AcquisitionUid = Annotated[
+    str,
+    Field(
+        pattern="^([0-9a-f]{32})?$",
+        description="Of an acquisition to go on with: what is there of it is not taken again. "
+        "By default a new one, with the uid of the item.",
+    ),
+]
+"""The uid of an acquisition, or nothing."""

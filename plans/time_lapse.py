@@ -23,7 +23,7 @@ from devices import (
 )
 from plans.acquisition import take_volume
 from plans.messages import acquisition, alike, clock, dose, wait_until
-from plans.parameters import ExposureMs, all_devices, inject
+from plans.parameters import AcquisitionUid, ExposureMs, all_devices, inject
 from plans.schedule import Course, Schedule
 from plans.values import Embryo, Rule
 
@@ -68,14 +68,7 @@ def time_lapse(
             description="Middle of the sweeps on the slice drive, in µm; by default where it is."
         ),
     ] = None,
-    acquisition_uid: Annotated[
-        str,
-        Field(
-            pattern="^([0-9a-f]{32})?$",
-            description="Of an acquisition to go on with: what is there of it is not taken again. "
-            "By default a new one, with the uid of the item.",
-        ),
-    ] = "",
+    acquisition_uid: AcquisitionUid = "",
     until: Annotated[
         AwareDatetime | None,
         Field(strict=False, description="Nothing is begun later, as 2027-01-31T18:00:00+01:00."),

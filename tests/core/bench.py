@@ -32,7 +32,9 @@ def focus_drive(name: str = "focus", *, low: float = -50, high: float = 50) -> F
 
 def camera() -> Camera:
     limits = Limits(1, 1000, units="ms", source="bench.yml")
-    return Camera("camera", core=NO_CORE, label="CAM", exposure_limits=limits, pixel_size_um=1)
+    found = Camera("camera", core=NO_CORE, label="CAM", exposure_limits=limits, pixel_size_um=1)
+    found.last_shape = (40, 50)
+    return found
 
 
 def shutter() -> Shutter:

@@ -59,6 +59,9 @@ def test_the_catalogue_has_the_plans_that_other_programs_call_by_name() -> None:
         "read_position",
         "sleep",
         "time_lapse",
+        "burst",
+        "tile_scan",
+        "run_mda",
     ]
     assert all(plan.__name__ in plans.__all__ for plan in ALL_PLANS)
 

@@ -1,0 +1,65 @@
+"""The burst: volumes back to back, for what moves fast."""
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import bluesky.preprocessors as bpp
+from bluesky.utils import MsgGenerator
+from pydantic import Field
+
+from devices import Compression, FileFormat, Labels, LightSheet, Stage, VolumeRequest
+from plans.acquisition import take_volume
+from plans.messages import acquisition, alike, clock
+from plans.parameters import ExposureMs, all_devices, inject
+
+__all__ = ["burst"]
+
+
+def burst(
+    num_volumes: Annotated[int, Field(ge=1, le=100_000, description="How many volumes.")] = 10,
+    num_slices: Annotated[int, Field(ge=1, le=10_000, description="Of each volume.")] = 50,
+    exposure_ms: ExposureMs = 5.0,
+    step_um: Annotated[
+        float, Field(ge=0, le=100, description="Distance between two slices, in µm.")
+    ] = 0.5,
+    center_um: Annotated[
+        float | None,
+        Field(
+            description="Middle of the sweeps on the slice drive, in µm; by default where it is."
+        ),
+    ] = None,
+    file_format: Annotated[FileFormat, Field(description="As of acquire_volume.")] = "ome-tiff",
+    compression: Annotated[Compression, Field(description="As of acquire_volume.")] = "none",
+    light_sheet: LightSheet = inject("light_sheet"),
+    stages: list[Stage] = all_devices(),
+) -> MsgGenerator[dict[str, Any]]:
+    """Take volumes back to back where the microscope is.
+
+    Returns
+    -------
+    dict
+        ``{acquisition_uid, num_volumes, seconds}``; the volumes are the time points of the
+        acquisition.
+    """
+    found = yield from acquisition("")
+    request = VolumeRequest(
+        num_slices=num_slices,
+        exposure_ms=exposure_ms,
+        step_um=step_um,
+        center_um=center_um,
+        file_format=file_format,
+        compression=compression,
+    )
+
+    def take(time_point: int) -> MsgGenerator[Any]:
+        labels = Labels(acquisition_uid=found.uid, time_point=time_point)
+        return take_volume(replace(request, labels=labels), light_sheet, stages)
+
+    def volumes() -> MsgGenerator[float]:
+        began_s = yield from clock()
+        for time_point in range(num_volumes):
+            yield from alike("volume", lambda time_point=time_point: take(time_point))
+        return (yield from clock()) - began_s
+
+    seconds = yield from bpp.stage_wrapper(volumes(), [light_sheet])
+    return {"acquisition_uid": found.uid, "num_volumes": num_volumes, "seconds": seconds}
