@@ -28,7 +28,7 @@ QUARTERS = st.integers(1, 200).map(lambda quarters: quarters / 4)
 
 @given(
     exposure_ms=QUARTERS,
-    readout_ms=st.floats(0.5, 20),
+    readout_ms=st.floats(1, 20),
     reset_ms=st.floats(0, 2),
     filter_khz=st.sampled_from([0.4, 0.8, 1.6]),
 )
@@ -36,12 +36,7 @@ def test_light_is_on_for_the_exposure_while_all_rows_expose_and_the_sheet_scans(
     exposure_ms: float, readout_ms: float, reset_ms: float, filter_khz: float
 ) -> None:
     camera = CameraClock(readout_ms=readout_ms, reset_ms=reset_ms)
-    try:
-        found = slice_timing(exposure_ms, camera, filter_khz=filter_khz)
-    except LimitError as refused:
-        assert refused.field == "roi"
-        assert readout_ms < 1
-        return
+    found = slice_timing(exposure_ms, camera, filter_khz=filter_khz)
     assert found.laser_ms == exposure_ms
     assert found.camera_delay_ms >= readout_ms - 1e-6
     assert found.laser_delay_ms >= found.camera_delay_ms + reset_ms - 1e-6
