@@ -251,7 +251,11 @@ class _Look:
     """Looks at the twin all the time, on a thread of its own."""
 
     def __init__(self, world: World, without: str | None) -> None:
-        axes = {"xy_stage": (world.x, world.y), "focus": (world.focus,), "piezo": (world.piezo,)}
+        axes = {
+            "xy_stage": (world.x, world.y),
+            "focus": (world.focus,),
+            "piezo_a": (world.piezos["A"],),
+        }
         self._axes = [axis for name, own in axes.items() if name != without for axis in own]
         self._light = world.light
         self._is_over = threading.Event()

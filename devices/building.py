@@ -145,7 +145,7 @@ class Builder:
             label=entry.label,
             gate=self._devices[entry.shutter].label,
             group=entry.group,
-            off=entry.off,
+            off=entry.off_preset,
             lines={line: self._laser_line(one) for line, one in entry.lines.items()},
             properties=self._properties,
             timeout_s=entry.timeout_s,
@@ -155,6 +155,7 @@ class Builder:
         return LaserLine(
             preset=entry.preset,
             power=entry.power,
+            switch=entry.switch,
             limits=self._limits(entry.limits_percent, "percent"),
             mw_per_percent=entry.mw_per_percent,
         )

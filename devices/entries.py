@@ -127,6 +127,7 @@ class LaserLineEntry(Strict):
 
     preset: Label
     power: Label
+    switch: Label | None = None
     limits_percent: Pair
     mw_per_percent: Positive | None = None
 
@@ -138,7 +139,7 @@ class LasersEntry(Strict):
     label: Label
     shutter: Name
     group: Label
-    off: Label
+    off_preset: Label
     lines: Annotated[dict[Label, LaserLineEntry], Field(min_length=1)]
     timeout_s: Positive = 5.0
 

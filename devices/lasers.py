@@ -28,6 +28,8 @@ class LaserLine:
         The preset that lets it through, and no other.
     power
         The property that has its power in percent.
+    switch
+        The property by which the laser itself is switched on; None if it always is.
     limits
         Of the power, in percent; 0 is allowed besides.
     mw_per_percent
@@ -36,6 +38,7 @@ class LaserLine:
 
     preset: str
     power: str
+    switch: str | None
     limits: Limits
     mw_per_percent: float | None = None
 
@@ -142,6 +145,9 @@ class Lasers(HardwareDevice):
         CoreError
             If it reads back as something else.
         """
+        switch = self.line(line).switch
+        if switch is not None:
+            self._properties.write(self.label, {switch: "On"})
         future = self._core.select(
             self._gate,
             self._group,

@@ -344,7 +344,7 @@ class TriggeredSlicer:
             "requested_percent": request.power_percent,
             "percent": percent,
             "power_mw": None if mw_per_percent is None else percent * mw_per_percent,
-            "lit_ms": request.num_slices * timing.laser_ms,
+            "lit_ms": float(request.num_slices * timing.laser_ms),
         }
 
     def _go_to(self, drive: Piezo, center_um: float) -> None:

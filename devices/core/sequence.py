@@ -85,7 +85,11 @@ class Sequences:
         """Run one hardware sequence and yield each frame as it arrives; see `Core.frames`."""
         if cancelled.is_set() or self._stops.is_latched:
             raise StoppedError(f"{label} was not started: a stop was asked for")
-        counts = {camera: _Count(camera, tag) for camera, tag in (cameras or {label: None}).items()}
+        asked = cameras or {label: None}
+        counts = {
+            camera: _Count(camera, tag, count, is_alone=len(asked) == 1)
+            for camera, tag in asked.items()
+        }
         self._fit_buffer(label)
         sequence = (label, count, 0, True)  # no interval; end the sequence on overflow
         translated(self._mmc, label, lambda mmc: mmc.startSequenceAcquisition(*sequence))
@@ -158,17 +162,29 @@ class _Count:
         Its label.
     tag
         In which it counts its frames itself; None if it does not.
+    most
+        How many there are to be.
+    is_alone
+        Whether the core's own numbers are of this camera's frames, and not of those of several.
     """
 
-    def __init__(self, camera: str, tag: str | None) -> None:
+    def __init__(self, camera: str, tag: str | None, most: int, *, is_alone: bool) -> None:
         self._camera = camera
         self._tag = tag
+        self._most = most
+        self._is_alone = is_alone
         self._due = 0
         self._first: int | None = None
 
     def see(self, frame: Frame) -> None:
         """Raise `AcquisitionError` unless it is the frame that is due."""
-        _check_number(self._camera, int(frame.tags.get("ImageNumber", self._due)), self._due)
+        if self._is_alone:
+            _check_number(self._camera, int(frame.tags.get("ImageNumber", self._due)), self._due)
+        if self._due == self._most:
+            raise AcquisitionError(
+                f"{self._camera} delivered more than the {self._most} frames that were asked for. "
+                "Check its trigger cable, and acquire it again."
+            )
         if self._tag is not None:
             number = self._own_number(frame, self._tag)
             self._first = number if self._first is None else self._first

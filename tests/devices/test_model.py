@@ -33,7 +33,7 @@ def where(stage: Stage) -> list[float]:
     [
         ("xy_stage", "MotorSpeedX-S(mm/s) = 2, AccelerationX-AC(ms) = 100"),
         ("focus", "MotorSpeed-S(mm/s) = 0.5, Acceleration-AC(ms) = 50"),
-        ("piezo", "no speed is known"),
+        ("piezo_a", "no speed is known"),
     ],
 )
 def test_stages_say_how_their_times_are_known(tmp_path: Path, name: str, speed: str) -> None:
