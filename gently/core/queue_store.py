@@ -288,8 +288,8 @@ class QueueStore:
     def _forget(self, condition: str, *values: Any) -> None:
         """Delete items, but for the keys that they came with."""
         self._db.execute(
-            "INSERT INTO spent_key SELECT key, json_set(body, '$.result', NULL) FROM item "
-            f"WHERE key IS NOT NULL AND {condition}",  # noqa: S608 - from this file alone
+            "INSERT INTO spent_key SELECT key, json_set(body, '$.result', NULL) "
+            f"FROM item WHERE key IS NOT NULL AND {condition}",
             values,
         )
         self._db.execute(f"DELETE FROM item WHERE {condition}", values)  # noqa: S608

@@ -263,9 +263,7 @@ class Proposals:
                 return proposal
             _refuse_unless_open(proposal)
             decision = {"decided_by": by.name, "decided": self._clock(), "key": key}
-            return self._become(
-                proposal, ProposalState.REJECTED, reason=reason or None, **decision
-            )
+            return self._become(proposal, ProposalState.REJECTED, reason=reason or None, **decision)
 
     def check(self, item: Item) -> None:
         """Raise `PlanRefusedError` if this was approved, and is not what was approved."""
