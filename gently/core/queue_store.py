@@ -287,12 +287,10 @@ class QueueStore:
 
     def _forget(self, condition: str, *values: Any) -> None:
         """Delete items, but for the keys that they came with."""
-        self._db.execute(
-            "INSERT INTO spent_key SELECT key, json_set(body, '$.result', NULL) "
-            f"FROM item WHERE key IS NOT NULL AND {condition}",
-            values,
-        )
-        self._db.execute(f"DELETE FROM item WHERE {condition}", values)  # noqa: S608
+        rest = f"FROM item WHERE {condition}"
+        spent = f"SELECT key, json_set(body, '$.result', NULL) {rest} AND key IS NOT NULL"
+        self._db.execute(f"INSERT INTO spent_key {spent}", values)
+        self._db.execute(f"DELETE {rest}", values)
 
 
 def key_in_batch(key: str, number: int) -> str:
