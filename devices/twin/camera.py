@@ -170,7 +170,7 @@ class SpimCamera(Peripheral, PythonCamera):
             energy = world.light.energy_uj(start_ns, start_ns + exposure_ns)
             if not sleep_until(start_ns + period_ns, clock, stop):
                 return
-            yield self._frame(index, pose, energy, get_buffer)
+            yield from self._frame(index, pose, energy, get_buffer)
             # The camera keeps its own pace, unless its pictures are not taken in time.
             start_ns += period_ns
             if clock() > start_ns + period_ns:
@@ -190,7 +190,7 @@ class SpimCamera(Peripheral, PythonCamera):
                     return
                 pose = world.triggered_pose(self.side, trigger, begin_ns + exposure_ns // 2)
                 energy = world.light.energy_uj(begin_ns, end_ns)
-                yield self._frame(index, pose, energy, get_buffer)
+                yield from self._frame(index, pose, energy, get_buffer)
         finally:
             world.scan.forget(runs)
 
@@ -213,10 +213,13 @@ class SpimCamera(Peripheral, PythonCamera):
 
     def _frame(
         self, index: int, pose: Pose, energy_uj: tuple[float, ...], get_buffer: Buffer
-    ) -> Mapping[str, Any]:
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yield the tags of a frame that is in the buffer; nothing, if it is lost on its way."""
+        if not self.twin.faults.camera(self.get_label()).arrives(index, stop_of_this_thread()):
+            return
         frame = get_buffer(self.shape(), np.uint16)
         self._picture(index, pose, _effective_ms(energy_uj), frame)
-        return {
+        yield {
             "FrameNumber": index,
             "Exposure-ms": self._exposure_ns() / 1e6,
             "ZPositionUm": pose.z_um,

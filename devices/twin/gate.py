@@ -48,7 +48,8 @@ class LightGate(TigerDevice, PythonShutter):
     def set_open(self, open: bool) -> None:  # noqa: A002, FBT001 - MMCore's signature
         """Open or close."""
         self.exchange()
-        self.world.light.change(is_open=open)
+        if not self.twin.faults.gate_sticks:
+            self.world.light.change(is_open=open)
 
     def get_open_time_ms(self) -> float:
         """Return for how long the shutter has been open in all, until now."""
@@ -61,7 +62,8 @@ class LightGate(TigerDevice, PythonShutter):
 
     def set_channel(self, channel: str) -> None:
         """Select outputs, each of which gates a laser."""
-        self.world.light.change(outputs=_CHANNELS[channel])
+        if not self.twin.faults.gate_sticks:
+            self.world.light.change(outputs=_CHANNELS[channel])
 
 
 class LogicCard(TigerDevice, PythonGeneric):

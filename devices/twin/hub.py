@@ -5,6 +5,7 @@ import time
 from typing import Any, ClassVar
 
 from devices.core import PythonCamera, PythonHub, PythonPeripheral
+from devices.twin.faults import Faults
 from devices.twin.world import World
 
 __all__ = ["Peripheral", "SerialLine", "TigerDevice", "TwinHub"]
@@ -63,6 +64,11 @@ class TwinHub(PythonHub):
             if self._world is None:
                 self._world = World(self._seed)
             return self._world
+
+    @property
+    def faults(self) -> Faults:
+        """What is wrong with its devices."""
+        return self.world.faults
 
     def initialize(self) -> None:
         """Make the world."""
@@ -125,6 +131,13 @@ class Peripheral(PythonPeripheral):
         """Refuse to start without a world."""
         self.world  # noqa: B018
 
+    def get_property_value(self, prop_name: str) -> Any:
+        """Return a property's value, or what is read instead."""
+        value = super().get_property_value(prop_name)
+        if not isinstance(self.hub, TwinHub):
+            return value
+        return self.hub.faults.read_backs.get((self.get_label(), prop_name), value)
+
 
 class TigerDevice(Peripheral):
     """A device on the Tiger controller, with which it shares one serial line.
@@ -143,6 +156,7 @@ class TigerDevice(Peripheral):
     def exchange(self) -> None:
         """Wait for the controller's answer."""
         self.twin.line.exchange()
+        self.twin.faults.wait_for_answer()
 
     def get_property_value(self, prop_name: str) -> Any:
         """Return a property's value."""

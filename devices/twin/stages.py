@@ -49,6 +49,12 @@ class _FixedCoordinates(TigerDevice):
         """Refuse."""
         self._refuse("keeps its origin: shifted coordinates would shift every limit")
 
+    def _ends_at(self, letter: str, axis: Axis, target_um: float) -> float:
+        return self.twin.faults.axis(letter).target_um(axis.position_um(), target_um)
+
+    def _read(self, letter: str, position_um: float) -> float:
+        return position_um + self.twin.faults.axis(letter).reads_off_um
+
     def _refuse(self, why: str) -> NoReturn:
         raise RuntimeError(f"{self.get_label()} {why}. Move it to a position instead.")
 
@@ -83,16 +89,17 @@ class XYStage(_FixedCoordinates, PythonXYStage):
         world = self.world
         world.x.stops.check(world.x.name, x)
         world.y.stops.check(world.y.name, y)
-        world.x.go(x)
-        world.y.go(y)
+        targets = self._ends_at("X", world.x, x), self._ends_at("Y", world.y, y)
+        for axis, target_um in zip((world.x, world.y), targets, strict=True):
+            axis.go(target_um)
         world.settle()
 
     def get_position_um(self) -> tuple[float, float]:
         """Return where it is; the controller is asked for each axis."""
         self.exchange()
-        x_um = self.world.x.position_um()
+        x_um = self._read("X", self.world.x.position_um())
         self.exchange()
-        return x_um, self.world.y.position_um()
+        return x_um, self._read("Y", self.world.y.position_um())
 
     def busy(self) -> bool:
         """Return whether it is on its way."""
@@ -130,12 +137,12 @@ class _ZStage(_FixedCoordinates, PythonStage):
     def set_position_um(self, val: float) -> None:
         """Start towards `val`."""
         self.exchange()
-        self.axis.go(val)
+        self.axis.go(self._ends_at(self.axis_letters, self.axis, val))
 
     def get_position_um(self) -> float:
         """Return where it is."""
         self.exchange()
-        return self.axis.position_um()
+        return self._read(self.axis_letters, self.axis.position_um())
 
     def busy(self) -> bool:
         """Return whether it is on its way."""
@@ -198,14 +205,13 @@ class Piezo(_ZStage):
 
     def set_position_um(self, val: float) -> None:
         """Start towards `val`; with its motor off it stays."""
-        self.exchange()
         if self._card.settings["MotorOnOff"] == "On":
-            self.axis.go(val)
+            super().set_position_um(val)
 
     def get_position_um(self) -> float:
         """Return where it is, also during a sweep."""
         self.exchange()
-        return self.world.pose(self.side).piezo_um
+        return self._read(self.axis_letters, self.world.pose(self.side).piezo_um)
 
     def get_state(self) -> State:
         """Return the state of its card."""

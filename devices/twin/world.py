@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from devices.motors import Trapezoid
 from devices.twin.cards import ScanCard
+from devices.twin.faults import Faults
 from devices.twin.light import Light
 from devices.twin.motion import Axis, Clock, EndStops, Settling, SteppedAxis
 from devices.twin.phantom import BOOT_FOCUS_UM, Phantom
@@ -93,7 +94,8 @@ class World:
             side: SteppedAxis(f"piezo {side}", 0.0, EndStops(-300, 300), _PIEZO_LAW, clock)
             for side in ("A", "B")
         }
-        self.scan = ScanCard(clock, self._on_run)
+        self.faults = Faults()
+        self.scan = ScanCard(clock, self._on_run, self._follows)
         self.settle()
 
     def pose(self, side: Side = "A", at_ns: int | None = None) -> Pose:
@@ -139,6 +141,9 @@ class World:
 
     def _resting_deg(self, side: Side) -> float:
         return self.scan.galvos[side].number("SingleAxisYOffset(deg)")
+
+    def _follows(self, side: Side) -> bool:
+        return self.faults.axis("P" if side == "A" else "Q").sticks_at_um is None
 
     def _on_run(self, run: Run | None) -> None:
         self.light.change(run=run)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from devices.errors import CoreError
 from devices.twin import FrameStamp
-from devices.twin.hub import TwinHub
 from tests.devices.twin.rig import Rig
 
 SCANNER, OTHER_SCANNER = "Scanner:AB:33", "Scanner:CD:33"
@@ -77,11 +76,6 @@ class Bench:
     @property
     def core(self) -> Any:
         return self.rig.core
-
-    @property
-    def hub(self) -> TwinHub:
-        hub: TwinHub = self.core.ask("TwinHub", lambda mmc: mmc._pydevices["TwinHub"])
-        return hub
 
     def set(self, label: str, settings: Mapping[str, Any]) -> None:
         for name, value in settings.items():
@@ -191,14 +185,14 @@ def test_light_falls_on_the_sample_in_the_laser_pulses_and_all_of_it_is_counted(
     bench: Bench,
 ) -> None:
     lit = bench.take()
-    counted = bench.hub.world.light.count()
+    counted = bench.rig.hub.world.light.count()
     assert counted.lit_ms[488] == pytest.approx(50)
     assert counted.energy_uj[488] == pytest.approx(300)
     assert counted.embryos[0][488] == pytest.approx(300)
     assert counted.open_ms == 0
     bench.set(GATE, {"OutputChannel": "none of outputs 5-8"})
     dark = bench.take()
-    assert bench.hub.world.light.count().lit_ms[488] == pytest.approx(50)
+    assert bench.rig.hub.world.light.count().lit_ms[488] == pytest.approx(50)
     assert lit[4][0].mean() > dark[4][0].mean() + 5
 
 
@@ -206,9 +200,9 @@ def test_idle_written_in_a_run_ends_it_and_its_light(bench: Bench) -> None:
     bench.take(wait_s=0.05)
     bench.set(SCANNER, {"SPIMState": "Idle"})
     assert bench.state() == "Idle"
-    lit_ms = bench.hub.world.light.count().lit_ms[488]
+    lit_ms = bench.rig.hub.world.light.count().lit_ms[488]
     time.sleep(0.05)
-    assert bench.hub.world.light.count().lit_ms[488] == lit_ms < 50
+    assert bench.rig.hub.world.light.count().lit_ms[488] == lit_ms < 50
 
 
 def test_a_camera_that_waits_for_a_trigger_can_be_stopped_and_cannot_snap(bench: Bench) -> None:
