@@ -1,6 +1,7 @@
 """The light that a sample is given, counted."""
 
 from dataclasses import dataclass
+from typing import Self
 
 __all__ = ["Dose", "DoseBudget"]
 
@@ -19,6 +20,11 @@ class Dose:
 
     light_ms: float = 0.0
     energy_mj: float | None = 0.0
+
+    @classmethod
+    def of(cls, seconds: float, power_mw: float | None) -> Self:
+        """Return the light of a power, for so long."""
+        return cls(1000 * seconds, None if power_mw is None else seconds * power_mw)
 
     def __add__(self, other: "Dose") -> "Dose":
         energies = (self.energy_mj, other.energy_mj)

@@ -8,8 +8,6 @@ from typing import Any, Literal, Protocol, Self
 
 from numpy.typing import NDArray
 
-from devices.dose import Dose
-
 __all__ = [
     "AcquiredVolume",
     "Compression",
@@ -19,6 +17,8 @@ __all__ = [
     "OnShort",
     "OpenSink",
     "PlannedVolume",
+    "ViewName",
+    "Views",
     "VolumeRequest",
 ]
 
@@ -27,6 +27,12 @@ FileFormat = Literal["ome-tiff", "ome-zarr"]
 
 Compression = Literal["none", "blosc-lz4", "blosc-zstd"]
 """How a volume's pixels are packed; only a folder can hold packed ones."""
+
+ViewName = Literal["a", "b"]
+"""A side from which the sample is seen."""
+
+Views = Literal["a", "b", "dual"]
+"""The sides of which volumes are taken: one, or both at once."""
 
 OnShort = Literal["discard", "keep"]
 """What becomes of a volume of which the camera did not deliver all: it never is complete."""
@@ -43,7 +49,8 @@ class Labels:
     acquisition_uid
         Of the series that it belongs to.
     time_point, channel
-        Its place in that.
+        Its place in that. Without a channel it has the name of its laser line; of two views
+        taken at once, each has its view's besides.
     """
 
     embryo: str = ""
@@ -69,6 +76,11 @@ class VolumeRequest:
         takes its present position.
     on_short
         Whether what came of a volume that fell short is kept, as incomplete.
+    view
+        From which side, or from both at once.
+    line, power_percent
+        The laser line by its name, and its power; by default the first one, and as it is set.
+        Where there are no lasers neither is taken.
     run_uid
         Of the Bluesky run it belongs to.
     is_only_of_run
@@ -84,12 +96,20 @@ class VolumeRequest:
     exposure_ms: float
     step_um: float
     center_um: float | None = None
+    view: Views = "a"
+    line: str = ""
+    power_percent: float | None = None
     on_short: OnShort = "discard"
     run_uid: str = ""
     is_only_of_run: bool = False
     file_format: FileFormat = "ome-tiff"
     compression: Compression = "none"
     labels: Labels = Labels()
+
+    @property
+    def views(self) -> tuple[ViewName, ...]:
+        """The sides of which there will be a volume each."""
+        return ("a", "b") if self.view == "dual" else (self.view,)
 
     @property
     def is_sweep(self) -> bool:
@@ -143,10 +163,12 @@ class PlannedVolume:
         Of the Bluesky run.
     file_format, compression
         How it is to be kept.
+    uid
+        Its name to be.
     labels
         By what it is to be found.
-    dose
-        The light that it will take.
+    metadata
+        What else is known of it, as JSON has it.
     """
 
     shape: tuple[int, int, int]
@@ -163,8 +185,9 @@ class PlannedVolume:
     run_uid: str
     file_format: FileFormat
     compression: Compression
+    uid: str
     labels: Labels
-    dose: Dose
+    metadata: Mapping[str, Any]
 
 
 class AcquiredVolume(Protocol):
@@ -192,8 +215,8 @@ class FrameSink(Protocol):
     def write(self, frame: NDArray[Any], *, index: int, delta_t_s: float, z_um: float) -> None:
         """Take one (y, x) frame; may wait for the disk."""
 
-    def lit(self, dose: Dose) -> None:
-        """Take note of the light that the volume has taken, once it is off."""
+    def lit(self) -> None:
+        """Take note that the light is on, for which the volume was planned."""
 
     def finish(self) -> AcquiredVolume:
         """Check, sync and publish the volume."""

@@ -28,23 +28,35 @@ class Use:
     light_s: float = 0.0
     energy_mj: float | None = None
     """None where the light's power is not known."""
+    dose_percent_ms: dict[str, float] = field(default_factory=dict)
+    """Power in percent × ms of light, by laser line."""
     dose_of: dict[str, Dose] = field(default_factory=dict)
     """By embryo, as far as it is said which is lit."""
 
+    def light(self, embryo: str, dose: Dose) -> None:
+        """Count light onto an embryo."""
+        self.dose_of[embryo] = self.dose_of.get(embryo, Dose()) + dose
+
     def copy(self) -> Self:
         """Return it as it is now."""
-        return replace(self, travel_um=dict(self.travel_um), dose_of=dict(self.dose_of))
+        return replace(
+            self,
+            travel_um=dict(self.travel_um),
+            dose_percent_ms=dict(self.dose_percent_ms),
+            dose_of=dict(self.dose_of),
+        )
 
     def since(self, earlier: Self) -> Self:
         """Return what came to it since it was copied."""
         return replace(
             self,
-            travel_um={a: um - earlier.travel_um.get(a, 0.0) for a, um in self.travel_um.items()},
+            travel_um=_less(self.travel_um, earlier.travel_um),
             volumes=self.volumes - earlier.volumes,
             frames=self.frames - earlier.frames,
             disk_bytes=self.disk_bytes - earlier.disk_bytes,
             light_s=self.light_s - earlier.light_s,
             energy_mj=_sum(self.energy_mj, earlier.energy_mj, -1),
+            dose_percent_ms=_less(self.dose_percent_ms, earlier.dose_percent_ms),
             dose_of={e: dose - earlier.dose_of.get(e, Dose()) for e, dose in self.dose_of.items()},
         )
 
@@ -52,13 +64,19 @@ class Use:
         """Let the same come to it once more as `since` has returned."""
         for axis, um in more.travel_um.items():
             self.travel_um[axis] = self.travel_um.get(axis, 0.0) + um
-        for embryo, dose in more.dose_of.items():
-            self.dose_of[embryo] = self.dose_of.get(embryo, Dose()) + dose
+        for line, dose in more.dose_percent_ms.items():
+            self.dose_percent_ms[line] = self.dose_percent_ms.get(line, 0.0) + dose
+        for embryo, light in more.dose_of.items():
+            self.light(embryo, light)
         self.volumes += more.volumes
         self.frames += more.frames
         self.disk_bytes += more.disk_bytes
         self.light_s += more.light_s
         self.energy_mj = _sum(self.energy_mj, more.energy_mj, 1)
+
+
+def _less(amounts: Mapping[str, float], earlier: Mapping[str, float]) -> dict[str, float]:
+    return {name: amount - earlier.get(name, 0.0) for name, amount in amounts.items()}
 
 
 def _sum(energy_mj: float | None, more_mj: float | None, sign: int) -> float | None:

@@ -57,11 +57,6 @@ class Shutter(HardwareDevice):
         if value not in self.states:
             raise LimitError(f"{self.name} can be open or closed, not {value!r}", field="state")
 
-    def dose(self, seconds: float) -> Dose:
-        """Return the light that it lets through in a while."""
-        energy_mj = None if self.power_mw is None else seconds * self.power_mw
-        return Dose(1000 * seconds, energy_mj)
-
     def stop(self, *, success: bool = False) -> None:  # noqa: ARG002 - bluesky's signature
         """Close it at once: the safe state of a light is off."""
         self._core.close_shutter(self.label)
@@ -111,12 +106,11 @@ class ShutterModel(DeviceModel):
             self._open_since_s = self._models.now_s
         return 0.0
 
-    def light_up(self, seconds: float, embryo: str) -> None:
+    def light_up(self, seconds: float, _line: str, _percent: float | None, embryo: str) -> None:
         """Be open onto an embryo for a while that others have timed, and closed afterwards."""
         self.stop()
         self._count(seconds)
-        more = self.device.dose(seconds)
-        self.use.dose_of[embryo] = self.use.dose_of.get(embryo, Dose()) + more
+        self.use.light(embryo, Dose.of(seconds, self.device.power_mw))
 
     def stop(self) -> None:
         """Close it."""

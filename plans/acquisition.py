@@ -1,17 +1,35 @@
 """Plans that take pictures."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
+from uuid import uuid4
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky.utils import MsgGenerator
 from pydantic import Field
 
-from devices import Compression, FileFormat, LightSheet, OnShort, Stage, VolumeRequest
-from plans.parameters import ExposureMs, all_devices, inject
+from devices import (
+    Compression,
+    FileFormat,
+    Labels,
+    LightSheet,
+    LimitError,
+    OnShort,
+    Stage,
+    VolumeRequest,
+)
+from plans.parameters import (
+    ExposureMs,
+    LaserLine,
+    Percent,
+    ViewParameter,
+    all_devices,
+    inject,
+)
 
-__all__ = ["acquire_volume", "snap", "take_volume"]
+__all__ = ["acquire_volume", "channels_of", "snap", "snap_bottom", "take_volume"]
 
 _SUMMARY = ("uid", "path", "shape", "dtype", "session_id")
 
@@ -49,31 +67,66 @@ def acquire_volume(
             "discard it, or keep what came as an incomplete volume. It fails either way."
         ),
     ] = "discard",
+    view: ViewParameter = "a",
+    lines: Annotated[
+        list[LaserLine] | None,
+        Field(
+            min_length=1,
+            max_length=4,
+            description="The laser lines of which each gives a volume, one after the other; by "
+            "default the first of the instrument.",
+        ),
+    ] = None,
+    powers_percent: Annotated[
+        list[Percent] | None,
+        Field(
+            min_length=1,
+            max_length=4,
+            description="The power of each of the lines, in percent; by default as it is set.",
+        ),
+    ] = None,
     light_sheet: LightSheet = inject("light_sheet"),
     stages: list[Stage] = all_devices(),
 ) -> MsgGenerator[dict[str, Any]]:
-    """Take one volume and publish it.
+    """Take a volume and publish it; one of each view and laser line that is asked for.
 
     Returns
     -------
     dict
-        ``{uid, path, shape, dtype, session_id}`` of the published file; shape is (z, y, x).
+        ``{uid, path, shape, dtype, session_id}`` of the published file; shape is (z, y, x). Of
+        several ``{"acquisition_uid": …, "volumes": [{uid, …}, …]}``.
     """
-    request = VolumeRequest(
-        num_slices=num_slices,
-        exposure_ms=exposure_ms,
-        step_um=step_um,
-        center_um=center_um,
-        on_short=on_short,
-        file_format=file_format,
-        compression=compression,
-    )
-    volume = take_volume(request, light_sheet, stages)
-    return (yield from bpp.stage_wrapper(volume, [light_sheet]))
+    channels = channels_of(lines, powers_percent)
+    is_alone = len(channels) == 1 and view != "dual"
+    acquisition_uid = "" if is_alone else uuid4().hex
+
+    def request(line: str, power_percent: float | None) -> VolumeRequest:
+        return VolumeRequest(
+            num_slices=num_slices,
+            exposure_ms=exposure_ms,
+            step_um=step_um,
+            center_um=center_um,
+            view=view,
+            line=line,
+            power_percent=power_percent,
+            on_short=on_short,
+            file_format=file_format,
+            compression=compression,
+            labels=Labels(acquisition_uid=acquisition_uid),
+        )
+
+    def take_all() -> MsgGenerator[dict[str, Any]]:
+        volumes: list[dict[str, Any]] = []
+        for channel in channels:
+            volumes += yield from take_volume(request(*channel), light_sheet, stages)
+        return volumes[0] if is_alone else {"acquisition_uid": acquisition_uid, "volumes": volumes}
+
+    return (yield from bpp.stage_wrapper(take_all(), [light_sheet]))
 
 
 def snap(
     exposure_ms: ExposureMs = 10.0,
+    view: ViewParameter = "a",
     light_sheet: LightSheet = inject("light_sheet"),
     stages: list[Stage] = all_devices(),
 ) -> MsgGenerator[dict[str, Any]]:
@@ -89,10 +142,26 @@ def snap(
             num_slices=1,
             exposure_ms=exposure_ms,
             step_um=0.0,
+            view=view,
             light_sheet=light_sheet,
             stages=stages,
         )
     )
+
+
+def snap_bottom(
+    exposure_ms: ExposureMs = 10.0,
+    light_sheet: LightSheet = inject("bottom"),
+    stages: list[Stage] = all_devices(),
+) -> MsgGenerator[dict[str, Any]]:
+    """Take one frame with the camera below the sample, in the light of its lamp, and publish it.
+
+    Returns
+    -------
+    dict
+        As of `acquire_volume`.
+    """
+    return (yield from snap(exposure_ms=exposure_ms, light_sheet=light_sheet, stages=stages))
 
 
 def take_volume(
@@ -100,25 +169,27 @@ def take_volume(
     light_sheet: LightSheet,
     stages: list[Stage],
     metadata: dict[str, Any] | None = None,
-) -> MsgGenerator[dict[str, Any]]:
-    """Take one volume, in a run of its own, with a light sheet that is staged.
+) -> MsgGenerator[list[dict[str, Any]]]:
+    """Take the volumes of one request, in a run of their own, with a light sheet that is staged.
 
     Parameters
     ----------
     request
-        For the volume.
+        For a volume, or one of each view.
     light_sheet, stages
-        Which takes it, and what is read with it.
+        Which takes them, and what is read with them.
     metadata
         Of the run.
 
     Returns
     -------
-    dict
-        As of `acquire_volume`.
+    list
+        ``{uid, path, shape, dtype, session_id}`` of each view.
     """
-    run_uid = yield from bps.open_run(metadata)
-    # A pause gives the volume up; it is taken again from here.
+    uid = request.labels.acquisition_uid
+    together = {"acquisition_uid": uid} if uid else {}
+    run_uid = yield from bps.open_run({**together, **(metadata or {})})
+    # A pause gives the volume up; it is taken again from here, unless it was there already.
     yield from bps.checkpoint()
     request = replace(request, run_uid=run_uid or "", is_only_of_run=True)
     yield from bps.prepare(light_sheet, request, wait=True)
@@ -127,11 +198,29 @@ def take_volume(
     yield from bps.checkpoint()
     yield from bps.close_run()
     yield from bps.checkpoint()  # where a pause comes that was asked for meanwhile
-    return _summary(light_sheet)
+    return _summaries(light_sheet, request)
 
 
-def _summary(light_sheet: LightSheet) -> dict[str, Any]:
-    """Return what is told about the volume just published; empty words in a preflight."""
-    published = light_sheet.published
-    metadata = published.metadata() if published else dict.fromkeys(_SUMMARY, "")
-    return {key: metadata[key] for key in _SUMMARY}
+def channels_of(
+    lines: list[LaserLine] | None, powers_percent: list[float] | None
+) -> list[tuple[str, float | None]]:
+    """Return the lines with their powers; an empty line is the instrument's first."""
+    names: Sequence[str] = lines or ("",)
+    powers: Sequence[float | None] = powers_percent or (None,) * len(names)
+    if len(names) != len(powers):
+        raise LimitError(
+            f"powers_percent has {len(powers)} powers for {len(names)} laser lines; give one for "
+            "each, or none",
+            field="powers_percent",
+        )
+    return list(zip(names, powers, strict=True))
+
+
+def _summaries(light_sheet: LightSheet, request: VolumeRequest) -> list[dict[str, Any]]:
+    """Return what is told about the volumes just published; empty words in a preflight."""
+    found: list[dict[str, Any]] = []
+    for view in request.views:
+        published = light_sheet.published.get(view)
+        metadata = published.metadata() if published else dict.fromkeys(_SUMMARY, "")
+        found.append({key: metadata[key] for key in _SUMMARY})
+    return found

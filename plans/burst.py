@@ -1,6 +1,7 @@
 """The burst: volumes back to back, for what moves fast."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 import bluesky.preprocessors as bpp
@@ -58,7 +59,7 @@ def burst(
     def volumes() -> MsgGenerator[float]:
         began_s = yield from clock()
         for time_point in range(num_volumes):
-            yield from alike("volume", lambda time_point=time_point: take(time_point))
+            yield from alike("volume", partial(take, time_point))
         return (yield from clock()) - began_s
 
     seconds = yield from bpp.stage_wrapper(volumes(), [light_sheet])

@@ -1,5 +1,6 @@
 """Any multi-dimensional acquisition of useq-schema, as a plan."""
 
+from functools import partial
 from typing import Annotated, Any
 
 import bluesky.plan_stubs as bps
@@ -87,11 +88,11 @@ def run_mda(
             continue
         if at != stack.place:
             way = ("go", at, stack.place)
-            yield from alike(way, lambda stack=stack: _go(stack, stage, focus))
+            yield from alike(way, partial(_go, stack, stage, focus))
             at = stack.place
         yield from wait_until(began_s + stack.min_start_s)
         key = ("take", stack.place, stack.exposure_ms)
-        yield from alike(key, lambda stack=stack: take(stack))
+        yield from alike(key, partial(take, stack))
         taken += 1
     return {"acquisition_uid": found.uid, "num_taken": taken, "num_found": len(there)}
 

@@ -4,11 +4,22 @@ The signature is the schema: the catalogue reads these annotations and nothing e
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-__all__ = ["AcquisitionUid", "AxisOf", "ExposureMs", "all_devices", "inject"]
+from devices import Views
+
+__all__ = [
+    "AcquisitionUid",
+    "AxisOf",
+    "ExposureMs",
+    "LaserLine",
+    "Percent",
+    "ViewParameter",
+    "all_devices",
+    "inject",
+]
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,15 @@ ExposureMs = Annotated[
     AxisOf("light_sheet", "exposure_ms"),
     Field(description="Exposure of each frame, in ms."),
 ]
+
+ViewParameter = Annotated[
+    Views, Field(description="The side from which the sample is seen, or both at once.")
+]
+
+LaserLine = Literal["405", "488", "561", "637"]
+"""In nm."""
+
+Percent = Annotated[float, Field(ge=0, le=100)]
 
 AcquisitionUid = Annotated[
     str,

@@ -20,8 +20,6 @@ __all__ = ["Tile", "tile_scan", "tiles"]
 _MOST: Final = 250
 """So many are told in one answer."""
 
-Place = Annotated[float | None, Field(ge=-1e6, le=1e6)]
-
 
 @dataclass(frozen=True)
 class Tile:
@@ -97,10 +95,12 @@ def tile_scan(
     width_um: Annotated[float, Field(ge=0, le=1e5, description="Of the area, along x, in µm.")],
     height_um: Annotated[float, Field(ge=0, le=1e5, description="Of the area, along y, in µm.")],
     x_um: Annotated[
-        Place, Field(description="Its middle, in µm; by default where the stage is.")
+        float | None,
+        Field(ge=-1e6, le=1e6, description="Its middle, in µm; by default where the stage is."),
     ] = None,
     y_um: Annotated[
-        Place, Field(description="Its middle, in µm; by default where the stage is.")
+        float | None,
+        Field(ge=-1e6, le=1e6, description="Its middle, in µm; by default where the stage is."),
     ] = None,
     overlap_um: Annotated[
         float, Field(ge=0, le=1e4, description="Of two neighbours, at least, in µm.")
@@ -142,7 +142,7 @@ def tile_scan(
         volume = yield from alike("tile", take)
         at_um = yield from _where(stage)
         place = {"row": tile.row, "column": tile.column, "x_um": at_um[0], "y_um": at_um[1]}
-        found.append({"uid": volume["uid"] if volume else "", **place})
+        found.append({"uid": volume[0]["uid"] if volume else "", **place})
     return {"field_um": list(field_um), "tiles": found}
 
 

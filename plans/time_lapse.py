@@ -1,6 +1,7 @@
 """The time-lapse: several embryos, each at its own pace, for as long as it takes."""
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Annotated, Any
 
 import bluesky.plan_stubs as bps
@@ -18,12 +19,22 @@ from devices import (
     Labels,
     LightSheet,
     Stage,
+    ViewName,
+    Views,
     VolumeRequest,
     XYStage,
 )
-from plans.acquisition import take_volume
-from plans.messages import acquisition, alike, clock, dose, wait_until
-from plans.parameters import AcquisitionUid, ExposureMs, all_devices, inject
+from plans.acquisition import channels_of, take_volume
+from plans.messages import TakenPoint, acquisition, alike, clock, dose, wait_until
+from plans.parameters import (
+    AcquisitionUid,
+    ExposureMs,
+    LaserLine,
+    Percent,
+    ViewParameter,
+    all_devices,
+    inject,
+)
 from plans.schedule import Course, Schedule
 from plans.values import Embryo, Rule
 
@@ -98,6 +109,24 @@ def time_lapse(
         list[Rule] | None,
         Field(description="What changes the intervals, or ends an embryo, on the way."),
     ] = None,
+    view: ViewParameter = "a",
+    lines: Annotated[
+        list[LaserLine] | None,
+        Field(
+            min_length=1,
+            max_length=4,
+            description="The laser lines of each time point; by default the first of the "
+            "instrument.",
+        ),
+    ] = None,
+    powers_percent: Annotated[
+        list[Percent] | None,
+        Field(
+            min_length=1,
+            max_length=4,
+            description="The power of each of the lines, in percent; by default as it is set.",
+        ),
+    ] = None,
     file_format: Annotated[FileFormat, Field(description="As of acquire_volume.")] = "ome-tiff",
     compression: Annotated[Compression, Field(description="As of acquire_volume.")] = "none",
     stage: XYStage = inject("xy_stage"),
@@ -116,12 +145,13 @@ def time_lapse(
         document of its run.
     """
     found = yield from acquisition(acquisition_uid)
+    shots = [_Shot(*channel, view) for channel in channels_of(lines, powers_percent)]
     schedule = Schedule(
         embryos,
         num_points=num_points,
         interval_s=interval_s,
-        channels=("",),
-        taken=found.points,
+        channels=tuple(channel for shot in shots for channel in shot.channels.values()),
+        taken=[_as_asked(point, view, is_named=lines is not None) for point in found.points],
         now_s=(yield from clock()),
     )
     request = VolumeRequest(
@@ -135,6 +165,7 @@ def time_lapse(
     )
     lapse = _TimeLapse(
         schedule,
+        shots,
         request,
         limits=_Limits(
             DoseBudget(light_budget_ms, energy_budget_mj),
@@ -153,6 +184,29 @@ def time_lapse(
         "num_taken": sum(course.taken for course in schedule.courses),
         "embryos": {course.name: course.report() for course in schedule.courses},
     }
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """What is taken at once: a laser line, from one side or both."""
+
+    line: str
+    power_percent: float | None
+    view: Views
+
+    @property
+    def channels(self) -> dict[ViewName, str]:
+        """Return what the volume of each view is called among the channels."""
+        if self.view == "dual":
+            return {"a": f"{self.line} a".strip(), "b": f"{self.line} b".strip()}
+        return {self.view: self.line}
+
+
+def _as_asked(point: TakenPoint, view: Views, *, is_named: bool) -> TakenPoint:
+    """Return what was taken, called as here: without its line if none is asked for by name."""
+    if is_named:
+        return point
+    return replace(point, channel=point.channel.rpartition(" ")[2] if view == "dual" else "")
 
 
 @dataclass(frozen=True)
@@ -200,6 +254,7 @@ class _TimeLapse:
     """The plan while it runs."""
 
     schedule: Schedule
+    shots: list[_Shot]
     request: VolumeRequest
     limits: _Limits
     num_failures: int
@@ -252,39 +307,39 @@ class _TimeLapse:
 
     def _take_all(self, course: Course, begun_s: float) -> MsgGenerator[bool]:
         """Take the channels of a time point that are missing; return whether all came."""
-        for channel in course.missing:
-            part = lambda channel=channel: self._take(course, channel, begun_s)  # noqa: E731
-            error = yield from alike(("take", course.name, channel), part)
+        for shot in self.shots:
+            views = [view for view, channel in shot.channels.items() if channel in course.missing]
+            if not views:
+                continue
+            part = partial(self._take, course, shot, views, begun_s)
+            error = yield from alike(("take", course.name, shot, tuple(views)), part)
             if error is not None:
                 self._failed(course, error)
                 return False
             self.failures_in_a_row = 0
-            course.taken += 1
-            course.missing = tuple(c for c in course.missing if c != channel)
+            course.taken += len(views)
+            came = [shot.channels[view] for view in views]
+            course.missing = tuple(c for c in course.missing if c not in came)
         return True
 
     def _take(
-        self, course: Course, channel: str, begun_s: float
+        self, course: Course, shot: _Shot, views: list[ViewName], begun_s: float
     ) -> MsgGenerator[AcquisitionError | None]:
-        labels = replace(
-            self.request.labels,
-            embryo=course.name,
-            time_point=course.time_point,
-            channel=channel,
-        )
-        said = {
+        is_half = len(views) < len(shot.channels)  # the other view is there already
+        said: dict[str, Any] = {
             "embryo": course.name,
             "time_point": course.time_point,
-            "channel": channel,
-            "due_s": course.due_s,
-            "late_s": course.late_s(begun_s),
+            "channel": shot.channels[views[0]] if is_half else shot.line,
         }
-        volume = take_volume(
-            replace(self.request, labels=labels),
-            self.light_sheet,
-            self.stages,
-            {"time_lapse": said},
+        request = replace(
+            self.request,
+            view=views[0] if len(views) == 1 else "dual",
+            line=shot.line,
+            power_percent=shot.power_percent,
+            labels=replace(self.request.labels, **said),
         )
+        told = {**said, "due_s": course.due_s, "late_s": course.late_s(begun_s)}
+        volume = take_volume(request, self.light_sheet, self.stages, {"time_lapse": told})
         try:
             yield from bpp.stage_wrapper(volume, [self.light_sheet])
         except FailedStatus as error:

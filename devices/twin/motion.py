@@ -117,6 +117,8 @@ class Axis:
     ) -> None:
         self.name = name
         self.stops = stops
+        self.fence = stops
+        """Where the controller's firmware holds it; it goes no further than there."""
         self.law = law
         self._clock = clock
         self._lock = threading.Lock()
@@ -130,6 +132,16 @@ class Axis:
     def is_moving(self) -> bool:
         """Whether it has not yet arrived."""
         return self._clock() < self._move.ends_ns
+
+    @property
+    def target_um(self) -> float:
+        """Where it goes, or stands."""
+        return self._move.end_um
+
+    @property
+    def arrives_ns(self) -> int:
+        """When it arrives, or did."""
+        return self._move.ends_ns
 
     def go(self, target_um: float) -> None:
         """Start towards `target_um` from where it is.
@@ -150,6 +162,7 @@ class Axis:
 
     def _set_out(self, target_um: float) -> None:
         now = self._clock()
+        target_um = min(max(target_um, self.fence.low_um), self.fence.high_um)
         self._move = _Move(self._move.position_um(now), target_um, now, self.law)
 
     def _rest(self, at_um: float) -> None:

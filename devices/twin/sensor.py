@@ -13,6 +13,8 @@ COUNTS_PER_ELECTRON = 1 / 0.46
 READ_NOISE = 1.6 * COUNTS_PER_ELECTRON
 
 _BANK = 1 << 20
+# Pixels that share one cut from it.
+_BLOCK = 1 << 18
 _FULL_WELL = 65535
 
 
@@ -43,14 +45,17 @@ class Sensor:
         key
             What tells this frame from others.
         out
-            The frame, of the shape of `expected`.
+            The frame, of the shape of `expected`; contiguous.
         """
-        start = mix(self._seed, *key) % (_BANK - expected.size + 1)
-        noise = expected * np.float32(COUNTS_PER_ELECTRON)
-        noise += np.float32(READ_NOISE * READ_NOISE)
-        np.sqrt(noise, out=noise)
-        noise *= self._bank[start : start + expected.size].reshape(expected.shape)
-        expected += noise
-        expected += np.float32(OFFSET + 0.5)
-        np.clip(expected, 0, _FULL_WELL, out=expected)
-        np.copyto(out, expected, casting="unsafe")
+        flat, flat_out = expected.reshape(-1), out.reshape(-1)
+        for block, begin in enumerate(range(0, flat.size, _BLOCK)):
+            part = flat[begin : begin + _BLOCK]
+            start = mix(self._seed, *key, block) % (_BANK - part.size + 1)
+            noise = part * np.float32(COUNTS_PER_ELECTRON)
+            noise += np.float32(READ_NOISE * READ_NOISE)
+            np.sqrt(noise, out=noise)
+            noise *= self._bank[start : start + part.size]
+            part += noise
+            part += np.float32(OFFSET + 0.5)
+            np.clip(part, 0, _FULL_WELL, out=part)
+            np.copyto(flat_out[begin : begin + _BLOCK], part, casting="unsafe")

@@ -2,7 +2,7 @@
 
 from pydantic import ConfigDict, Field
 
-from gently.api.models import Answer, IdempotencyKey, LockKey, QueuedItem
+from gently.api.models import Answer, IdempotencyKey, LockKey, PreflightSummary, QueuedItem
 from gently.api.queue_routes import executed
 from gently.api.routes import ApiRoute, Call, Given
 from gently.core.access import Scope
@@ -25,6 +25,7 @@ class PlanStarted(Answer):
 
     item: QueuedItem
     qsize: int = Field(description="How many items wait.")
+    preflight: PreflightSummary | None
 
 
 async def _execute(call: Call[PlanArguments]) -> Given:

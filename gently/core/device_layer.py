@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +22,6 @@ from pydantic_core import to_json
 from devices import (
     AcquiredVolume,
     DeviceError,
-    Dose,
     DoseBudget,
     FrameSink,
     HardwareDevice,
@@ -78,13 +77,28 @@ from storage import (
     VolumeStore,
     VolumeWriter,
 )
-from storage import new_uid as new_volume_uid
 
-__all__ = ["DeviceLayer"]
+__all__ = ["Accepted", "DeviceLayer"]
 
 LOGGER = logging.getLogger(__name__)
 _PLAN_END_S = 5.0
 _GIVEN_BY_BLUESKY = frozenset({"uid", "time", "scan_id"})
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What there is to say of an item that was accepted.
+
+    Parameters
+    ----------
+    qsize
+        How many items then waited.
+    preflight
+        What its plan would do, as far as it was followed; an instruction has none.
+    """
+
+    qsize: int
+    preflight: PreflightReport | None
 
 
 class DeviceLayer:
@@ -244,37 +258,40 @@ class DeviceLayer:
             problem = "only plans can be executed; an instruction is for the queue"
             raise PlanRefusedError(item.name, (FieldError("item_type", problem),))
 
-    def check(self, item: Item) -> None:
-        """Raise `PlanRefusedError` unless an item can be queued.
+    def check(self, item: Item) -> PreflightReport | None:
+        """Raise `PlanRefusedError` unless an item can be queued; an instruction has no report.
 
         Follows the plan for a moment only: before it runs it is followed to its end.
         """
         if item.item_type == "plan":
-            self._followed(self._bound(item), item, QUICK).raise_refusals()
-        elif item.name != QUEUE_STOP:
+            report = self._followed(self._bound(item), item, QUICK)
+            report.raise_refusals()
+            return report
+        if item.name != QUEUE_STOP:
             problem = f"the only instruction is {QUEUE_STOP!r}"
             raise PlanRefusedError(item.name, (FieldError("name", problem),))
+        return None
 
-    def add(self, item: Item, place: Place) -> int:
+    def add(self, item: Item, place: Place) -> Accepted:
         """Queue an item that would run; raises `PlanRefusedError`."""
-        self.check(item)
-        return self.queue.add(item, place)
+        report = self.check(item)
+        return Accepted(self.queue.add(item, place), report)
 
-    def update(self, item_uid: str, item: Item) -> int:
+    def update(self, item_uid: str, item: Item) -> Accepted:
         """Put an item that would run in the place of one that waits, and was not approved."""
         if self.queue.find(item_uid).approval is not None:
             raise WrongStateError(
                 f"{item_uid} was approved as it is, and cannot be changed: remove it, and propose "
                 "the other one."
             )
-        self.check(item)
-        return self.queue.update(item_uid, item)
+        report = self.check(item)
+        return Accepted(self.queue.update(item_uid, item), report)
 
-    def execute(self, item: Item) -> int:
+    def execute(self, item: Item) -> Accepted:
         """Run an item now; raises `PlanRefusedError`, or `WrongStateError` if busy."""
         self._refuse_instructions(item)
-        self.check(item)
-        return self.queue.execute(item)
+        report = self.check(item)
+        return Accepted(self.queue.execute(item), report)
 
     def propose(self, by: Principal, item: Item, *, ttl_s: float, note: str | None) -> Proposal:
         """Ask a person to approve an item that would run; raises `PlanRefusedError`."""
@@ -384,9 +401,9 @@ class DeviceLayer:
 
     def _open_sink(self, planned: PlannedVolume) -> FrameSink:
         item = self.queue.running
-        labels = self._labels(item).model_dump() | _said(planned.labels)
+        labels = _joined(self._labels(item), planned.labels)
         spec = VolumeSpec(
-            uid=new_volume_uid(),
+            uid=planned.uid,
             shape=planned.shape,
             dtype=planned.dtype,
             pixel_size_um=planned.pixel_size_um,
@@ -394,7 +411,7 @@ class DeviceLayer:
             exposure_ms=planned.exposure_ms,
             format=planned.file_format,
             compression=planned.compression,
-            **labels,
+            **labels.model_dump(),
             item_uid=item.item_uid if item else "",
             run_uid=planned.run_uid,
             plan_name=item.name if item else "",
@@ -405,10 +422,7 @@ class DeviceLayer:
             z_tolerance_um=planned.z_tolerance_um,
             significant_bits=planned.significant_bits,
             frames_differ=planned.frames_differ,
-            metadata={
-                "plan_kwargs": dict(item.kwargs) if item else {},
-                "light": asdict(planned.dose),
-            },
+            metadata={"plan_kwargs": dict(item.kwargs) if item else {}, **planned.metadata},
         )
         with self.doses.beginning(spec):
             writer = self.store.create(spec)
@@ -441,10 +455,14 @@ def _dose_budget(settings: DeviceLayerSettings) -> DoseBudget:
     return DoseBudget(settings.light_budget_ms, settings.energy_budget_mj)
 
 
-def _said(labels: Labels) -> dict[str, Any]:
-    """Return what a plan says of a volume, which counts for more than what its item says."""
-    said = {name: value for name, value in asdict(labels).items() if value}
-    return said | {"time_point": labels.time_point} if labels.acquisition_uid else said
+def _joined(said: VolumeLabels, planned: Labels) -> VolumeLabels:
+    """Return what an item and its plan say of a volume; of its embryo and series the plan knows."""
+    found = {name: value for name, value in asdict(planned).items() if value}
+    if planned.acquisition_uid:
+        found["time_point"] = planned.time_point
+    else:
+        found["channel"] = said.channel or planned.channel
+    return said.model_copy(update=found)
 
 
 class _Sink:
@@ -463,9 +481,8 @@ class _Sink:
         self._doses = doses
         self._is_lit = False
 
-    def lit(self, dose: Dose) -> None:
+    def lit(self) -> None:
         self._is_lit = True
-        self._doses.lit(self._writer.spec.uid, dose)
 
     def write(self, frame: NDArray[Any], *, index: int, delta_t_s: float, z_um: float) -> None:
         self._writer.write(frame, FrameInfo(index=index, delta_t_s=delta_t_s, z_um=z_um))
@@ -497,5 +514,5 @@ class _Sink:
     ) -> None:
         self._writer.__exit__(kind, error, traceback)
         if not self._is_lit:  # it was given up before
-            self.lit(Dose())
+            self._doses.dark(self._writer.spec.uid)
         self._metrics.back_pressure.inc(self._writer.back_pressure_s)

@@ -1,9 +1,10 @@
 """The ledger of light: what each embryo was given, ``{storage}/dose.sqlite``.
 
-A line is written before the light goes on, with what is planned, and corrected when it is off:
-a process that dies under a volume, or a volume that is given up, leaves its light in the ledger.
-Lines are never removed. A ledger that is lost is made again from the volumes, as far as these
-are there: each says in its metadata what was planned of its light.
+A line is written before the light goes on, with what the controller is told and the power that
+was read back, and taken back if it never went on: a process that dies under a volume, or a volume
+that falls short, leaves its light in the ledger. Lines are never removed. A ledger that is lost is
+made again from the volumes, as far as these are there: each says in its metadata what its light
+was to be.
 """
 
 import logging
@@ -103,15 +104,15 @@ class DoseLedger:
         try:
             yield
         except BaseException:
-            self.lit(spec.uid, Dose())
+            self.dark(spec.uid)
             raise
 
-    def lit(self, uid: str, dose: Dose) -> None:
-        """Note what a volume's light has come to; if that fails, the plan of it stays."""
-        change = "UPDATE light SET light_ms = ?, energy_mj = ? WHERE uid = ?"
+    def dark(self, uid: str) -> None:
+        """Note that a volume was given up before the light went on; if that fails, it counts."""
+        change = "UPDATE light SET light_ms = 0, energy_mj = 0 WHERE uid = ?"
         try:
             with self._using, self._explained():
-                self._db.execute(change, (dose.light_ms, dose.energy_mj, uid))
+                self._db.execute(change, (uid,))
         except DoseLedgerError as error:
             LOGGER.warning("the light of %s is counted as planned: %s", uid, error)
 
@@ -171,10 +172,10 @@ class DoseLedger:
 def light_of(spec: VolumeSpec) -> Dose:
     """Return what a volume says of its light; of one that says nothing, its exposures."""
     said = spec.metadata.get("light")
-    if not isinstance(said, dict):
+    if not isinstance(said, dict) or not isinstance(lit_ms := said.get("lit_ms"), int | float):
         return Dose(spec.shape[0] * spec.exposure_ms, None)
-    energy_mj = said.get("energy_mj")
-    return Dose(float(str(said["light_ms"])), None if energy_mj is None else float(str(energy_mj)))
+    power_mw = said.get("power_mw")
+    return Dose.of(lit_ms / 1000, power_mw if isinstance(power_mw, int | float) else None)
 
 
 def _all(store: VolumeStore) -> Iterator[VolumeRecord]:

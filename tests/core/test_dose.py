@@ -36,7 +36,7 @@ def ledger(store: VolumeStore) -> Iterator[DoseLedger]:
 
 
 def light(ms: float, mj: float | None = None) -> dict[str, Any]:
-    return {"light_ms": ms, "energy_mj": mj}
+    return {"lit_ms": ms, "power_mw": None if mj is None else 1000 * mj / ms}
 
 
 def test_light_adds_up_by_embryo_and_session(ledger: DoseLedger) -> None:
@@ -51,14 +51,12 @@ def test_light_adds_up_by_embryo_and_session(ledger: DoseLedger) -> None:
     assert ledger.total("three") == Dose()
 
 
-def test_the_light_that_was_measured_counts_for_more_than_what_was_planned(
-    ledger: DoseLedger,
-) -> None:
+def test_light_that_never_went_on_is_taken_back(ledger: DoseLedger) -> None:
     planned = spec(light(10, 1), embryo="one")
     with ledger.beginning(planned):
         pass
-    ledger.lit(planned.uid, Dose(12, 1.2))
-    assert ledger.total("one") == Dose(12, 1.2)
+    ledger.dark(planned.uid)
+    assert ledger.total("one") == Dose()
 
 
 def test_energy_is_unknown_as_soon_as_some_of_it_is(ledger: DoseLedger) -> None:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from devices import (
     Camera,
-    Dose,
     FocusDrive,
     Instrument,
     InstrumentFile,
@@ -94,7 +93,7 @@ class Sink:
     state: str = "open"
     written: list[Written] = field(default_factory=list)
     reason: str = ""
-    dose: Dose | None = None
+    is_lit: bool = False
 
     def write(self, frame: NDArray[Any], *, index: int, delta_t_s: float, z_um: float) -> None:
         self.shelf.on_write(index)
@@ -104,8 +103,8 @@ class Sink:
     def back_pressure_s(self) -> float:
         return self.shelf.back_pressure_s
 
-    def lit(self, dose: Dose) -> None:
-        self.dose = dose
+    def lit(self) -> None:
+        self.is_lit = True
 
     def finish(self) -> Volume:
         self.shelf.on_finish()

@@ -86,7 +86,7 @@ def test_every_plan_in_the_box_passes_with_its_defaults(
         "move_stage": {"x_um": 1, "y_um": 2},
         "move_focus": {"z_um": 3},
         "sleep": {"duration_s": 2},
-        "tile_scan": {"width_um": 90, "height_um": 30},
+        "tile_scan": {"width_um": 90, "height_um": 30, "x_um": 1, "y_um": 2},
         "run_mda": {"sequence": {"z_plan": {"range": 4, "step": 1}}},
         "time_lapse": {
             "embryos": [{"name": "one", "x_um": 1, "y_um": 2}],

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from devices import load_instrument_file
 from devices.core import Core
+from devices.twin.hub import TwinHub
 
 CONFIG = load_instrument_file("twin").micromanager.config
 SEED = 7
@@ -25,6 +26,12 @@ class Rig:
     @classmethod
     def boot(cls, config: Path = CONFIG) -> "Rig":
         return cls(Core(config, adapters=None, buffer_mb=64))
+
+    @property
+    def hub(self) -> TwinHub:
+        """The hub itself, and through it the truth."""
+        hub: TwinHub = self.core.ask(HUB, lambda mmc: mmc._pydevices[HUB])
+        return hub
 
     def get(self, label: str, name: str) -> Any:
         return self.core.ask(label, lambda mmc: mmc.getProperty(label, name))
