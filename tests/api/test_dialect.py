@@ -110,6 +110,10 @@ def test_each_plan_is_described_as_blueskys_clients_read_it_with_our_schema_besi
         "move_focus",
         "read_position",
         "sleep",
+        "time_lapse",
+        "burst",
+        "tile_scan",
+        "run_mda",
     }
     move = plans["move_stage"]
     assert move["name"] == "move_stage"

@@ -22,8 +22,18 @@ PLANS: dict[str, dict[str, Any]] = {
     "move_focus": {"z_um": 5},
     "read_position": {},
     "sleep": {"duration_s": 0.01},
+    "time_lapse": {
+        "embryos": [{"name": "one", "x_um": 10.0, "y_um": -10.0}],
+        "num_points": 2,
+        "interval_s": 0.0,
+        "num_slices": 2,
+        "exposure_ms": 1,
+    },
+    "burst": {"num_volumes": 2, "num_slices": 2, "exposure_ms": 1},
+    "tile_scan": {"width_um": 600.0, "height_um": 400.0, "exposure_ms": 1},
+    "run_mda": {"sequence": {"z_plan": {"range": 2, "step": 1}}, "exposure_ms": 1},
 }
-VOLUMES = ("acquire_volume", "snap")
+VOLUMES = ("acquire_volume", "snap", "time_lapse", "burst", "tile_scan", "run_mda")
 
 
 @pytest.fixture(scope="module")
