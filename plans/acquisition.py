@@ -27,7 +27,7 @@ from plans.parameters import (
     inject,
 )
 
-__all__ = ["acquire_volume", "snap", "snap_bottom"]
+__all__ = ["acquire_volume", "snap"]
 
 _SUMMARY = ("uid", "path", "shape", "dtype", "session_id")
 
@@ -157,21 +157,6 @@ def snap(
             stages=stages,
         )
     )
-
-
-def snap_bottom(
-    exposure_ms: ExposureMs = 10.0,
-    light_sheet: LightSheet = inject("bottom"),
-    stages: list[Stage] = all_devices(),
-) -> MsgGenerator[dict[str, Any]]:
-    """Take one frame with the camera below the sample, in the light of its lamp, and publish it.
-
-    Returns
-    -------
-    dict
-        As of `acquire_volume`.
-    """
-    return (yield from snap(exposure_ms=exposure_ms, light_sheet=light_sheet, stages=stages))
 
 
 def _channels(
