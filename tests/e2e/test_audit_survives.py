@@ -28,7 +28,7 @@ with AuditLog(pathlib.Path(sys.argv[1])) as log:
 """
 
 
-def killed_while_it_writes(path: Path, after_s: float) -> str:
+def killed_while_it_writes(path: Path, after_s: float) -> Head:
     """Let a process append to a log, kill it, and return the last head that it told."""
     process = subprocess.Popen(
         [sys.executable, "-c", APPENDING, str(path)],
@@ -38,11 +38,11 @@ def killed_while_it_writes(path: Path, after_s: float) -> str:
     )
     with process:
         assert process.stdout is not None
-        told = process.stdout.readline()
+        told = [process.stdout.readline()]
         time.sleep(after_s)
         process.kill()
-        told = [told, *process.stdout][-1]
-    return told.strip()
+        told += process.stdout
+    return Head.parse(told[-1].strip())
 
 
 def test_after_a_kill_in_the_midst_of_appends_the_chain_is_whole_and_says_what_was_torn(
@@ -50,7 +50,7 @@ def test_after_a_kill_in_the_midst_of_appends_the_chain_is_whole_and_says_what_w
 ) -> None:
     path, chance, torn = tmp_path / "audit.ndjson", random.Random(7), 0
     for _ in range(20):
-        told = Head.parse(killed_while_it_writes(path, chance.uniform(0, 0.1)))
+        told = killed_while_it_writes(path, chance.uniform(0, 0.1))
         torn += not path.read_bytes().endswith(b"\n")
         with AuditLog(path) as log:
             log.record(Action(what="start"))
