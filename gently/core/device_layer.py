@@ -53,7 +53,7 @@ from gently.core.operations import (
     about_item,
 )
 from gently.core.oversight import Oversight
-from gently.core.preflight import QUICK, Preflight, PreflightReport
+from gently.core.preflight import Preflight, PreflightReport
 from gently.core.queue import PlanQueue
 from gently.core.queue_store import QueueStore
 from gently.core.runner import Runner
@@ -237,7 +237,7 @@ class DeviceLayer:
         Follows the plan for a moment only: before it runs it is followed to its end.
         """
         if item.item_type == "plan":
-            self._preflight.check(self._bound(item), QUICK).raise_refusals()
+            self._preflight.glance(self._bound(item))
         elif item.name != QUEUE_STOP:
             problem = f"the only instruction is {QUEUE_STOP!r}"
             raise PlanRefusedError(item.name, (FieldError("name", problem),))

@@ -17,10 +17,10 @@ from gently.core.items import Item
 from gently.core.lifecycle import ItemState
 from gently.core.preflight.complaints import Ear
 from gently.core.preflight.rehearsal import Rehearsal
-from gently.core.preflight.report import Complaint, Objection, PreflightReport
+from gently.core.preflight.report import Complaint, Objection, PreflightReport, raise_refusals
 from storage import memory_bytes
 
-__all__ = ["QUICK", "WHOLE", "Budget", "Preflight", "Room"]
+__all__ = ["WHOLE", "Budget", "Preflight", "Room"]
 
 _BATCH = 256
 _MOST_TO_SAY = 50
@@ -45,7 +45,7 @@ class Budget:
     has_to_end: bool
 
 
-QUICK = Budget(steps=20_000, seconds=0.05, has_to_end=False)
+_QUICK = Budget(steps=20_000, seconds=0.05, has_to_end=False)
 """Before an item is accepted: what is wrong with a plan is mostly wrong with its beginning."""
 WHOLE = Budget(steps=500_000, seconds=20.0, has_to_end=True)
 """Before it runs. A plan that never ends must not be followed for ever; a day's sleep has 345,600
@@ -86,6 +86,17 @@ class Preflight:
         walk = _Walk(plan, budget)
         walk.go(self._ear)
         return self._report(plan, walk)
+
+    def glance(self, plan: BoundPlan) -> None:
+        """Follow the beginning of a plan, and raise `PlanRefusedError` for what is wrong with it.
+
+        Does no more than that takes: whoever submits a plan waits for it.
+        """
+        walk = _Walk(plan, _QUICK)
+        walk.go(self._ear)
+        if any(model.use.frames for model in walk.rehearsal.models):
+            self._weigh(walk)
+        raise_refusals(plan.name, walk.refusals)
 
     def expect(self, item_uid: str, report: PreflightReport) -> None:
         """Remember what was said of an item that is about to run."""

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gently.core.errors import FieldError, PlanRefusedError
 
-__all__ = ["Complaint", "Objection", "PreflightReport"]
+__all__ = ["Complaint", "Objection", "PreflightReport", "raise_refusals"]
 
 
 class _Answer(BaseModel):
@@ -68,10 +68,13 @@ class PreflightReport(_Answer):
 
     def raise_refusals(self) -> None:
         """Raise `PlanRefusedError` with all that speaks against the plan, if anything does."""
-        if not self.ok:
-            raise PlanRefusedError(
-                self.plan, tuple(FieldError(r.field, _sentence(r)) for r in self.refusals)
-            )
+        raise_refusals(self.plan, self.refusals)
+
+
+def raise_refusals(plan: str, refusals: Iterable[Objection]) -> None:
+    """Raise `PlanRefusedError` with all that speaks against a plan, if anything does."""
+    if errors := tuple(FieldError(r.field, _sentence(r)) for r in refusals):
+        raise PlanRefusedError(plan, errors)
 
 
 def _sentence(refusal: Objection) -> str:
