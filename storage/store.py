@@ -101,13 +101,14 @@ class VolumeStore:
         """Return how many bytes the disk below the volumes has left for this user."""
         return shutil.disk_usage(self.volumes).free
 
-    def sweep(self) -> Sequence[Path]:
-        """Remove what dead writers left, and return it.
+    def sweep(self, uid: str | None = None) -> Sequence[Path]:
+        """Remove what dead writers left, of all volumes or of one, and return it.
 
-        Only the holder of the store's lock may call this: another process's writer is not known
-        here. This store's own writers are left alone.
+        Only the holder of the store's lock may call this for all: another process's writer is not
+        known here. This store's own writers are left alone.
         """
-        left = [part for part in self.volumes.glob(f"*{PART}") if part not in self._writing]
+        which = f"*{PART}" if uid is None else f"{checked_uid(uid)}.*{PART}"
+        left = [part for part in self.volumes.glob(which) if part not in self._writing]
         for part in left:
             disk.remove(part)
             LOGGER.warning("removed %s, which its writer did not finish", part)

@@ -8,6 +8,7 @@ it.
 
 import base64
 import binascii
+from functools import partial
 from urllib.parse import urlsplit
 
 import anyio
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from gently.api.messages import Json
+from gently.api.standing import Identify
 from gently.core.access import (
     Access,
     NotAuthenticatedError,
@@ -68,7 +70,8 @@ class LoopbackOnly:
 class Authenticated:
     """Middleware that answers 401 to a request of which nobody knows whose it is.
 
-    Those that it passes on have a ``principal`` in their state.
+    Those that it passes on have a ``principal`` in their state, and ``identify``, which says
+    once more whose they are.
 
     Parameters
     ----------
@@ -89,8 +92,10 @@ class Authenticated:
             return
         access: Access = scope["state"]["layer"].access
         headers = Headers(scope=scope)
+        route = (scope.get("method", ""), scope["path"])
+        identify: Identify = partial(self._principal, access, headers, route)
         try:
-            principal = self._principal(access, headers, (scope.get("method", ""), scope["path"]))
+            principal = identify()
         except ScopeError as error:
             await _refuse(403, str(error), scope, receive, send)
             return
@@ -99,8 +104,8 @@ class Authenticated:
                 await anyio.sleep(access.patience.wait_s())
             await _refuse(401, str(error), scope, receive, send)
             return
-        known = {**scope, "state": {**scope["state"], "principal": principal}}
-        await self._app(known, receive, send)
+        state = {**scope["state"], "principal": principal, "identify": identify}
+        await self._app({**scope, "state": state}, receive, send)
 
     def _principal(self, access: Access, headers: Headers, route: tuple[str, str]) -> Principal:
         if route in self._logins:

@@ -74,6 +74,9 @@ def test_sweeping_removes_what_dead_writers_left_and_no_other_file(store: Volume
     dead = store.volumes / f"{new_uid()}.tif.part"
     dead.write_bytes(b"half a volume")
     with store.create(make_spec()) as writer:
+        assert store.sweep(record.uid) == []
+        assert store.sweep(dead.name.partition(".")[0]) == [dead]
+        dead.write_bytes(b"half a volume")
         assert store.sweep() == [dead]
         alive = f"{writer.spec.uid}.tif.part"
         assert names(store) == sorted([record.path.name, alive])

@@ -1,7 +1,7 @@
 """Preflight: what a plan would do, found out before anything moves."""
 
 from gently.core.preflight.check import WHOLE, Budget, Preflight, Room
-from gently.core.preflight.report import Complaint, Objection, PreflightReport
+from gently.core.preflight.report import Complaint, Objection, PreflightReport, PreflightSummary
 
 __all__ = [
     "WHOLE",
@@ -10,5 +10,6 @@ __all__ = [
     "Objection",
     "Preflight",
     "PreflightReport",
+    "PreflightSummary",
     "Room",
 ]

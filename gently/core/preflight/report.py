@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gently.core.errors import FieldError, PlanRefusedError
 
-__all__ = ["Complaint", "Objection", "PreflightReport", "raise_refusals"]
+__all__ = ["Complaint", "Objection", "PreflightReport", "PreflightSummary", "raise_refusals"]
 
 
 class _Answer(BaseModel):
@@ -26,6 +26,15 @@ class Complaint(_Answer):
 
     message: str
     step: int | None = Field(default=None, description="The number of the message, from 1.")
+
+
+class PreflightSummary(_Answer):
+    """What a preflight has found, in short; `POST /api/plans/preflight` tells all of it."""
+
+    ok: bool = Field(description="Whether nothing speaks against it.")
+    is_whole: bool = Field(description="Whether it was followed to its end, in the time there was.")
+    seconds: float = Field(description="Estimate of how long it takes, as far as it was followed.")
+    warnings: list[Complaint] = Field(description="What the plan complains of.")
 
 
 class PreflightReport(_Answer):

@@ -1,0 +1,165 @@
+"""What goes into the detectors' process and what it writes: UIDs, names and small numbers."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue
+
+from gently.detection import FoundObject
+
+__all__ = [
+    "LABELS",
+    "Answer",
+    "Finding",
+    "Handover",
+    "NamedObject",
+    "Order",
+    "View",
+    "labels_tag",
+]
+
+LABELS: Final = "labels"
+"""The tag of every label image, and the key of the finding in its metadata."""
+
+Uid = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Place = tuple[FiniteFloat, FiniteFloat]
+
+
+def labels_tag(source_uid: str) -> str:
+    """Return the tag of the label images of one volume."""
+    return f"{LABELS}:{source_uid}"
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class View(_Value):
+    """Which picture of a volume is worked on.
+
+    Parameters
+    ----------
+    plane
+        The slice, from 0; None takes the projection.
+    projection
+        Over all slices.
+    """
+
+    plane: Annotated[int, Field(ge=0)] | None = None
+    projection: Literal["max", "mean"] = "max"
+
+
+class Order(_Value):
+    """What is to be found, and where.
+
+    Parameters
+    ----------
+    uid
+        Of the label image that is to be written.
+    source_uid
+        Of the volume.
+    known
+        Stage (x, y) in µm of the objects that the session knows, by name.
+    session_id, item_uid
+        What the label image is to say that it belongs to.
+    """
+
+    uid: Uid
+    source_uid: Uid
+    detector: str
+    view: View = View()
+    settings: Mapping[str, JsonValue] = {}
+    known: Mapping[str, Place] = {}
+    session_id: str = ""
+    item_uid: str = ""
+
+
+class NamedObject(FoundObject):
+    """An object, and who it is.
+
+    Attributes
+    ----------
+    name
+        The same for the same object as long as the session lasts.
+    """
+
+    name: str
+
+
+class Finding(_Value):
+    """What was found: kept in the label image's own metadata, so that the file says all of it.
+
+    Attributes
+    ----------
+    source_uid, view, settings
+        Of what, and how.
+    asked, detector
+        The detector that was asked for, and the one whose result this is.
+    fallback_reason
+        Why they differ.
+    about
+        What else it depends on: model, hash of the weights, versions.
+    slices
+        What each slice of the file is: the label image, then each outline there is by who drew it.
+    on_stage
+        Whether the volume says where it was taken; otherwise coordinates are from its middle, and
+        nothing is named after what the session knows.
+    objects
+        In the order of their labels.
+    absent
+        Who should have been in the picture, and was not found.
+    seconds
+        How long it took, without the loading of the detector.
+    """
+
+    source_uid: Uid
+    view: View
+    settings: Mapping[str, JsonValue]
+    asked: str
+    detector: str
+    fallback_reason: str
+    about: Mapping[str, JsonValue]
+    slices: tuple[str, ...]
+    on_stage: bool
+    objects: tuple[NamedObject, ...]
+    absent: tuple[str, ...]
+    seconds: float
+
+
+class Handover(_Value):
+    """What the process is told at its start, through its standard input and nowhere else.
+
+    Parameters
+    ----------
+    secret
+        What a client has to send first.
+    root
+        The storage folder.
+    kinds
+        ``module:NAME`` of the detectors that there are.
+    setups
+        What the one who runs the microscope says, by the detector's name.
+    memory_bytes
+        What it may take in all.
+    """
+
+    secret: str
+    root: str
+    kinds: str
+    setups: Mapping[str, dict[str, Any]]
+    memory_bytes: int
+
+
+class Answer(_Value):
+    """What became of an order; what was found is in the store.
+
+    Attributes
+    ----------
+    error
+        Why nothing was found; empty if the label image is in the store.
+    about
+        Which detector with which weights did it.
+    """
+
+    error: str = ""
+    about: Mapping[str, JsonValue] = {}

@@ -1,0 +1,185 @@
+"""One detection, from the volume in the store to the label image in the store.
+
+Runs in the detectors' process only.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gently.detection import (
+    GATE_UM,
+    Detection,
+    DetectionError,
+    Detectors,
+    Labels,
+    Matches,
+    Picture,
+    match,
+)
+from gently.detector_child.values import (
+    LABELS,
+    Answer,
+    Finding,
+    NamedObject,
+    Order,
+    View,
+    labels_tag,
+)
+from storage import FrameInfo, Volume, VolumeRecord, VolumeSpec, VolumeStore
+
+__all__ = ["Worker"]
+
+_NAME: Final = "embryo "
+
+
+class Worker:
+    """Carries orders out, one after the other.
+
+    Parameters
+    ----------
+    store
+        Where volumes are read and label images are written.
+    detectors
+        Made when they are first asked for.
+    """
+
+    def __init__(self, store: VolumeStore, detectors: Detectors) -> None:
+        self._store = store
+        self._detectors = detectors
+
+    def carry_out(self, order: Order) -> Answer:
+        """Detect, write the label image, and say which detector did it.
+
+        Raises
+        ------
+        DetectionError, pydantic.ValidationError
+            If the order, or the picture, is not as the detector needs it.
+        StorageError, OSError
+            If the volume cannot be read, or the label image cannot be written.
+        """
+        began = time.perf_counter()
+        with self._store.open(order.source_uid) as volume:
+            source = volume.record
+            picture = _picture(source, _pixels(volume, order.view))
+        detection = self._detectors.detect(order.detector, picture, order.settings)
+        named = _named(detection, picture, order.known if _on_stage(source) else {})
+        seconds = time.perf_counter() - began
+        finding, slices = _finding(order, source, detection, named, seconds)
+        self._keep(order, source, finding, slices)
+        return Answer(about=detection.about)
+
+    def _keep(
+        self, order: Order, source: VolumeRecord, finding: Finding, slices: list[Labels]
+    ) -> None:
+        spec = VolumeSpec(
+            uid=order.uid,
+            shape=(len(slices), *source.shape[1:]),
+            dtype="uint16",
+            pixel_size_um=source.spec.pixel_size_um,
+            step_um=0,
+            exposure_ms=0,
+            session_id=order.session_id,
+            embryo=source.spec.embryo,
+            tags=(LABELS, labels_tag(source.uid)),
+            channel=LABELS,
+            item_uid=order.item_uid,
+            plan_name="detect",
+            instrument=source.spec.instrument,
+            positions_um=source.spec.positions_um,
+            metadata={LABELS: finding.model_dump(mode="json")},
+        )
+        with self._store.create(spec) as writer:
+            for index, labels in enumerate(slices):
+                writer.write(
+                    labels.astype(np.uint16, copy=False),
+                    FrameInfo(index=index, delta_t_s=0.0, z_um=0.0),
+                )
+            writer.finish()
+
+
+def _pixels(volume: Volume, view: View) -> NDArray[Any]:
+    """Return a plane or a projection; memory is a few slices, whatever the volume."""
+    count = volume.record.shape[0]
+    if view.plane is not None:
+        if view.plane >= count:
+            raise DetectionError(f"the volume has the planes 0 to {count - 1}, not {view.plane}")
+        plane: NDArray[Any] = np.array(volume.array[view.plane])
+        return plane
+    slices = iter(volume.slices())
+    if view.projection == "max":
+        highest: NDArray[Any] = np.array(next(slices))
+        for each in slices:
+            np.maximum(highest, each, out=highest)
+        return highest
+    total = np.array(next(slices), np.float32)
+    for each in slices:
+        total += each
+    return total / np.float32(count)
+
+
+def _on_stage(source: VolumeRecord) -> bool:
+    return source.spec.start_um("x") is not None and source.spec.start_um("y") is not None
+
+
+def _picture(source: VolumeRecord, pixels: NDArray[Any]) -> Picture:
+    return Picture(
+        pixels=pixels,
+        pixel_size_um=source.spec.pixel_size_um,
+        centre_um=(source.spec.start_um("x") or 0.0, source.spec.start_um("y") or 0.0),
+    )
+
+
+def _named(
+    detection: Detection, picture: Picture, known: Mapping[str, tuple[float, float]]
+) -> Matches:
+    """Say who is who, and give those that are new the next names."""
+    in_sight = {name: place for name, place in known.items() if _is_in_sight(picture, place)}
+    found = {each.label: (each.x_um, each.y_um) for each in detection.objects}
+    matches = match(in_sight, found)
+    numbers = [int(name.removeprefix(_NAME)) for name in known if name.startswith(_NAME)]
+    new = {
+        label: f"{_NAME}{number}"
+        for number, label in enumerate(matches.new, max(numbers, default=0) + 1)
+    }
+    return Matches(names={**matches.names, **new}, new=matches.new, absent=matches.absent)
+
+
+def _is_in_sight(picture: Picture, place_um: tuple[float, float]) -> bool:
+    """Whether an object that may have moved a little can be in the picture."""
+    margin = GATE_UM / picture.pixel_size_um
+    return all(
+        -margin <= place < size + margin
+        for place, size in zip(picture.place_px(*place_um), picture.shape, strict=True)
+    )
+
+
+def _finding(
+    order: Order, source: VolumeRecord, detection: Detection, named: Matches, seconds: float
+) -> tuple[Finding, list[Labels]]:
+    """Return what goes into the file: what was found, and the slices.
+
+    Where there is one outline only, it is the label image itself.
+    """
+    drawn = detection.masks if len(detection.masks) > 1 else {}
+    finding = Finding(
+        source_uid=source.uid,
+        view=order.view,
+        settings=detection.settings,
+        asked=order.detector,
+        detector=detection.detector,
+        fallback_reason=detection.fallback_reason,
+        about=detection.about,
+        slices=(LABELS, *drawn),
+        on_stage=_on_stage(source),
+        objects=tuple(
+            NamedObject(**each.model_dump(), name=named.names[each.label])
+            for each in detection.objects
+        ),
+        absent=named.absent,
+        seconds=round(seconds, 3),
+    )
+    return finding, [detection.labels, *drawn.values()]
