@@ -1,6 +1,6 @@
 """Bluesky plans: typed generator functions whose signatures are their schemas."""
 
-from plans.acquisition import acquire_volume, snap, snap_bottom
+from plans.acquisition import acquire_volume, snap
 from plans.burst import burst
 from plans.mda import run_mda
 from plans.messages import Acquisition, TakenPoint
@@ -26,7 +26,6 @@ __all__ = [
     "run_mda",
     "sleep",
     "snap",
-    "snap_bottom",
     "tile_scan",
     "time_lapse",
 ]
@@ -34,7 +33,6 @@ __all__ = [
 ALL_PLANS = (
     acquire_volume,
     snap,
-    snap_bottom,
     move_stage,
     move_focus,
     read_position,

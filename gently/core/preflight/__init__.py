@@ -1,10 +1,15 @@
 """Preflight: what a plan would do, found out before anything moves."""
 
-from gently.core.preflight.check import QUICK, WHOLE, Budget, Preflight, Room
-from gently.core.preflight.report import Complaint, Objection, PlannedDose, PreflightReport
+from gently.core.preflight.check import WHOLE, Budget, Preflight, Room
+from gently.core.preflight.report import (
+    Complaint,
+    Objection,
+    PlannedDose,
+    PreflightReport,
+    PreflightSummary,
+)
 
 __all__ = [
-    "QUICK",
     "WHOLE",
     "Budget",
     "Complaint",
@@ -12,5 +17,6 @@ __all__ = [
     "PlannedDose",
     "Preflight",
     "PreflightReport",
+    "PreflightSummary",
     "Room",
 ]
