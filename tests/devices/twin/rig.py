@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from devices import load_instrument_file
 from devices.core import Core
-from devices.twin.hub import TwinHub
+from devices.twin import Side, TwinHub
 
 CONFIG = load_instrument_file("twin").micromanager.config
 SEED = 7
 XY, FOCUS, PIEZO = "XYStage:XY:31", "ZStage:Z:32", "PiezoStage:P:34"
+HEAD = "ZStage:V:37"
 CAMERA, GATE, HUB = "HamCam1", "PLogic:E:36", "TwinHub"
 
 
@@ -25,7 +26,15 @@ class Rig:
 
     @classmethod
     def boot(cls, config: Path = CONFIG) -> "Rig":
-        return cls(Core(config, adapters=None, buffer_mb=64))
+        rig = cls(Core(config, adapters=None, buffer_mb=64))
+        rig.aim("Scanner:AB:33", "A", 0)
+        return rig
+
+    def aim(self, scanner: str, side: Side, sheet_um: float) -> None:
+        """Put a side's light sheet to a depth, where it is in focus if the piezo is there."""
+        sheet = self.hub.world.sheets[side]
+        galvo_deg = (sheet_um - sheet.offset_um) / sheet.slope_um_per_deg
+        self.set(scanner, "SingleAxisYOffset(deg)", galvo_deg)
 
     @property
     def hub(self) -> TwinHub:
