@@ -164,7 +164,6 @@ class SpimCamera(Peripheral, PythonCamera):
         period_ns = exposure_ns + self._readout_ns()
         start_ns = clock()
         for index in itertools.count() if n is None else range(n):
-            world.piezos[self.side].trigger()
             if not sleep_until(start_ns + exposure_ns, clock, stop):
                 return
             pose = world.pose(self.side, start_ns + exposure_ns // 2)

@@ -11,7 +11,7 @@ from devices.twin.cards import ScanCard
 from devices.twin.faults import Faults
 from devices.twin.geometry import sheets
 from devices.twin.light import Light
-from devices.twin.motion import Axis, Clock, EndStops, Settling, SteppedAxis
+from devices.twin.motion import Axis, Clock, EndStops, Settling
 from devices.twin.optics import PIXEL_UM, Sight
 from devices.twin.phantom import BOOT_FOCUS_UM, Phantom
 from devices.twin.spim import Run, Side, Trigger
@@ -94,7 +94,7 @@ class World:
         self.focus = Axis("focus", BOOT_FOCUS_UM, EndStops(-1000, 2000), _FOCUS_LAW, clock)
         self.head = Axis("F drive", BOOT_HEAD_UM, EndStops(0, 30_000), _HEAD_LAW, clock)
         self.piezos = {
-            side: SteppedAxis(f"piezo {side}", 0.0, EndStops(-300, 300), _PIEZO_LAW, clock)
+            side: Axis(f"piezo {side}", 0.0, EndStops(-300, 300), _PIEZO_LAW, clock)
             for side in ("A", "B")
         }
         self.faults = Faults()
