@@ -63,12 +63,11 @@ class SpimCamera(Peripheral, PythonCamera):
         )
 
     def initialize(self) -> None:
-        """Take a first look, so that the first frame is as quick as the others."""
+        """Find the world."""
         world = self.world
-        self._sheet = LightSheet(world.phantom)
+        self._sheet = LightSheet(world.phantom, self.side, world.sheets[self.side])
         self._sensor = Sensor(world.seed)
         self.twin.cameras[self.get_label()] = self
-        self._picture(0, world.pose(self.side), 1.0, np.empty(self.shape(), np.uint16))
 
     # ------------------------------------------------------------------ settings
 
@@ -147,6 +146,8 @@ class SpimCamera(Peripheral, PythonCamera):
         RuntimeError
             If it is to be triggered in a way that the twin does not know.
         """
+        # The first look at a sample takes its time: have it before time counts.
+        self._picture(0, self.world.pose(self.side), 1.0, np.empty(self.shape(), np.uint16))
         if self._settings["TRIGGER SOURCE"] == "INTERNAL":
             return self._free_running(n, get_buffer)
         if self._settings["TRIGGER ACTIVE"] != "EDGE":
@@ -163,7 +164,6 @@ class SpimCamera(Peripheral, PythonCamera):
         period_ns = exposure_ns + self._readout_ns()
         start_ns = clock()
         for index in itertools.count() if n is None else range(n):
-            world.piezos[self.side].trigger()
             if not sleep_until(start_ns + exposure_ns, clock, stop):
                 return
             pose = world.pose(self.side, start_ns + exposure_ns // 2)
@@ -226,10 +226,10 @@ class SpimCamera(Peripheral, PythonCamera):
         }
 
     def _picture(self, index: int, pose: Pose, lit_ms: float, frame: Pixels) -> None:
-        seen = self._sheet.look(pose.x_um, pose.y_um, pose.z_um, lit_ms, self._window)
+        sight = self.world.sight(self.side, pose)
+        seen = self._sheet.look(sight, lit_ms, self._window)
         # Noise differs within a sequence and from place to place, never between two runs.
-        place = (pose.x_um, pose.y_um, pose.z_um)
-        self._sensor.read(seen, (index, *(round(1000 * um) for um in place)), frame)
+        self._sensor.read(seen, (index, *(round(1000 * um) for um in sight)), frame)
         if self._settings["FrameStamp"] == "On":
             FrameStamp.of(index, pose, self.get_exposure()).write(frame)
 
