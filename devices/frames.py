@@ -76,6 +76,9 @@ class VolumeRequest:
         takes its present position.
     on_short
         Whether what came of a volume that fell short is kept, as incomplete.
+    sheet_um
+        Where the sheet stays while the focal plane sweeps, as a place of the slice drive that it is
+        calibrated to; None lets it follow. Where there is no sheet it is not taken.
     view
         From which side, or from both at once.
     line, power_percent
@@ -96,6 +99,7 @@ class VolumeRequest:
     exposure_ms: float
     step_um: float
     center_um: float | None = None
+    sheet_um: float | None = None
     view: Views = "a"
     line: str = ""
     power_percent: float | None = None

@@ -83,10 +83,7 @@ class TriggeredView(View):
         """Return what the scanner is told: of the sheet, and of its way through the sample."""
         axes = {
             "X": (self.sheet_width_deg, self.sheet_center_deg),
-            "Y": (
-                _way_um(request) / self.calibration.slope_um_per_deg,
-                self.calibration.deg(center_um),
-            ),
+            "Y": self._way_deg(request, center_um),
         }
         told: dict[str, Value] = {"BeamEnabled": "No"}
         for axis, (amplitude_deg, offset_deg) in axes.items():
@@ -98,6 +95,12 @@ class TriggeredView(View):
                 f"SingleAxis{axis}Mode": _SYNCED,
             }
         return told
+
+    def _way_deg(self, request: VolumeRequest, center_um: float) -> tuple[float, float]:
+        """Return how far the scanner's y goes, from end to end, and around where."""
+        if request.sheet_um is not None:
+            return 0.0, self.calibration.deg(request.sheet_um)
+        return _way_um(request) / self.calibration.slope_um_per_deg, self.calibration.deg(center_um)
 
     def focus(self, request: VolumeRequest, center_um: float) -> dict[str, Value]:
         """Return what the piezo is told."""
@@ -180,7 +183,8 @@ class TriggeredSlicer:
         for name, center_um in self.centers_um(request, drives_um).items():
             view = self.views[name]
             check_sweep(request, view.drive, drives_um[name], center_um)
-            for end_um in request.ends_um(center_um):
+            ends_um = request.ends_um(center_um) if request.sheet_um is None else [request.sheet_um]
+            for end_um in ends_um:
                 _check_mirror(request, view, end_um)
         self.timing(request)
 

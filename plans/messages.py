@@ -6,13 +6,22 @@ of its models. Messages of other commands touch devices; these only find out.
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bluesky.utils import Msg, MsgGenerator
 
 from devices import Dose
 
-__all__ = ["Acquisition", "TakenPoint", "acquisition", "alike", "clock", "dose", "wait_until"]
+__all__ = [
+    "Acquisition",
+    "TakenPoint",
+    "acquisition",
+    "alike",
+    "clock",
+    "dose",
+    "sharpest",
+    "wait_until",
+]
 
 T = TypeVar("T")
 
@@ -61,6 +70,15 @@ def dose(embryo: str) -> MsgGenerator[Dose]:
     """Return the light that an embryo was given in all, by any plan."""
     found: Dose = yield Msg("dose", None, embryo)
     return found
+
+
+def sharpest(uid: str, metric: str) -> MsgGenerator[Any]:
+    """Return where the sharpest slice of a sweep lies; None in a preflight, which took none.
+
+    ``places_um`` and ``scores`` of the slices; ``quality``, ``best_um``, ``r2``, ``width_um`` and
+    ``reason`` of the bell that was fitted.
+    """
+    return (yield Msg("sharpest", None, uid, metric))
 
 
 def clock() -> MsgGenerator[float]:

@@ -114,9 +114,10 @@ def _bell(at: Numbers, height: float, middle: float, width: float, base: float) 
 
 def _agreement(curves: Numbers) -> float:
     """Return the correlation of the two curves; 0 where one does not vary."""
-    if (np.ptp(curves, axis=0) <= 0).any():
+    first, second = curves[:, 0], curves[:, 1]
+    if np.ptp(first) <= 0 or np.ptp(second) <= 0:
         return 0.0
-    found = float(np.corrcoef(curves.T)[0, 1])
+    found = float(np.corrcoef(first, second)[1][0])
     return found if math.isfinite(found) else 0.0
 
 

@@ -1,21 +1,32 @@
 """The answers to what plans ask by messages of their own (`plans.messages`)."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from concurrent.futures import Future
+from typing import Any, Final, Protocol, TypeVar
 
 from bluesky import RunEngine
 from bluesky.utils import Msg
 
 from devices import Dose
+from gently.analysis import Metric
 from gently.core.dose import DoseLedger
+from gently.core.errors import GentlyError
+from gently.detector_child import Outcome, Sharpest, Supervisor, SweepOrder
 from plans import Acquisition, TakenPoint
 from storage import VolumeStore, new_uid
 
-__all__ = ["Answers", "StoreAnswers", "answer_plans"]
+__all__ = ["Answers", "SharpestFailedError", "StoreAnswers", "answer_plans"]
 
+T = TypeVar("T")
 _NAP_S: Final = 0.1
+_SHARPEST_S: Final = 60.0
+
+
+class SharpestFailedError(GentlyError):
+    """The pictures of a sweep could not be looked at; says why."""
 
 
 class Answers(Protocol):
@@ -27,6 +38,9 @@ class Answers(Protocol):
     def dose(self, embryo: str) -> Dose:
         """Return the light that an embryo was given in all."""
 
+    def sharpest(self, uid: str, metric: Metric) -> Sharpest:
+        """Return where the sharpest slice of a sweep lies; raises `SharpestFailedError`."""
+
 
 class StoreAnswers:
     """Answers from the store's index and the ledger of light; blocks for as long as these do.
@@ -37,11 +51,14 @@ class StoreAnswers:
         Of the volumes.
     ledger
         Of the light.
+    supervisor
+        Of the process that looks at pixels.
     """
 
-    def __init__(self, store: VolumeStore, ledger: DoseLedger) -> None:
+    def __init__(self, store: VolumeStore, ledger: DoseLedger, supervisor: Supervisor) -> None:
         self._store = store
         self._ledger = ledger
+        self._supervisor = supervisor
 
     def acquisition(self, uid: str) -> Acquisition:
         """Return an acquisition, and the whole volumes that there are of it."""
@@ -63,6 +80,16 @@ class StoreAnswers:
         """Return the light that an embryo was given in all, by any plan of any session."""
         return self._ledger.total(embryo)
 
+    def sharpest(self, uid: str, metric: Metric) -> Sharpest:
+        """Have the sharpest slice of a sweep found, by the process that may die of it."""
+        came: Future[Outcome] = Future()
+        order = SweepOrder(uid=new_uid(), source_uid=uid, metric=metric)
+        self._supervisor.submit(order.uid, _SHARPEST_S, lambda: order, came.set_result)
+        outcome = came.result()
+        if outcome.sharpest is None:
+            raise SharpestFailedError(f"the focus of {uid} was not looked for: {outcome.error}")
+        return outcome.sharpest
+
 
 def answer_plans(
     engine: RunEngine, answers: Answers, item_uid: Callable[[], str | None], waits: "Waits"
@@ -83,10 +110,13 @@ def answer_plans(
 
     async def acquisition(msg: Msg) -> Acquisition:
         (uid,) = msg.args
-        return await asyncio.to_thread(answers.acquisition, uid or item_uid() or new_uid())
+        return await _in_a_thread(answers.acquisition, uid or item_uid() or new_uid())
 
     async def dose(msg: Msg) -> Dose:
-        return await asyncio.to_thread(answers.dose, *msg.args)
+        return await _in_a_thread(answers.dose, *msg.args)
+
+    async def sharpest(msg: Msg) -> Sharpest:
+        return await _in_a_thread(answers.sharpest, *msg.args)
 
     async def clock(_: Msg) -> float:
         return time.time()
@@ -106,8 +136,22 @@ def answer_plans(
 
     async def end_alike(_: Msg) -> None: ...
 
-    for command in (acquisition, dose, clock, wait_until, begin_alike, end_alike):
+    for command in (acquisition, dose, sharpest, clock, wait_until, begin_alike, end_alike):
         engine.register_command(command.__name__, command)
+
+
+async def _in_a_thread(answer: Callable[..., T], *asked: Any) -> T:
+    """Wait for an answer of a thread of its own, which ends with it."""
+    found: Future[T] = Future()
+
+    def ask() -> None:
+        try:
+            found.set_result(answer(*asked))
+        except Exception as error:  # the top of a thread: the plan is told
+            found.set_exception(error)
+
+    threading.Thread(target=ask, name="answer", daemon=True).start()
+    return await asyncio.wrap_future(found)
 
 
 Waits = Callable[[float, float], Any]

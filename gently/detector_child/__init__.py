@@ -11,6 +11,8 @@ from gently.detector_child.values import (
     Finding,
     NamedObject,
     Order,
+    Sharpest,
+    SweepOrder,
     View,
     labels_tag,
 )
@@ -23,8 +25,10 @@ __all__ = [
     "NamedObject",
     "Order",
     "Outcome",
+    "Sharpest",
     "Supervisor",
     "SupervisorError",
+    "SweepOrder",
     "View",
     "labels_tag",
 ]

@@ -20,7 +20,7 @@ from rpyc.core.stream import SocketStream
 from rpyc.utils.factory import connect_stream
 
 from gently.detector_child.connection import CLOSED, OUT_OF_MEMORY
-from gently.detector_child.values import Answer, Handover, Order
+from gently.detector_child.values import Answer, Handover, Order, SweepOrder
 
 __all__ = ["Child", "ChildDiedError"]
 
@@ -119,7 +119,7 @@ class Child:
             return int(self._watched.memory_info().rss)
         return 0
 
-    def ask(self, order: Order, end_when: EndWhen) -> Answer:
+    def ask(self, order: Order | SweepOrder, end_when: EndWhen) -> Answer:
         """Have an order carried out; blocks until it is, or until it has to end.
 
         Raises
@@ -138,8 +138,10 @@ class Child:
             self.close()
             raise ChildDiedError(why) from error
 
-    def _answer(self, order: Order, end_when: EndWhen) -> Answer:
-        asked = rpyc.async_(self._connection.root.detect)(order.model_dump_json())
+    def _answer(self, order: Order | SweepOrder, end_when: EndWhen) -> Answer:
+        root = self._connection.root
+        door = root.detect if isinstance(order, Order) else root.sharpest
+        asked = rpyc.async_(door)(order.model_dump_json())
         while not asked.ready:
             self._check(end_when)
             self._connection.serve(_LOOK_S)

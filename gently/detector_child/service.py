@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ from rpyc.utils.factory import connect_stream
 
 from gently.detection import DetectionError, Detectors
 from gently.detector_child.connection import CLOSED, OUT_OF_MEMORY
-from gently.detector_child.values import Answer, Handover, Order
+from gently.detector_child.values import Answer, Handover, Order, SweepOrder
 from gently.detector_child.work import Worker
 from storage import StorageError, VolumeStore
 
@@ -50,11 +51,19 @@ class DetectorService(rpyc.Service):  # type: ignore[misc]
         """Carry out an `Order`, and return the `Answer`; takes as long as it takes."""
         if type(order) is not str:
             raise TypeError("an order is JSON text")
-        return self._answer(order).model_dump_json()
+        work = self._worker.carry_out
+        return self._answer(lambda: work(Order.model_validate_json(order))).model_dump_json()
 
-    def _answer(self, order: str) -> Answer:
+    def exposed_sharpest(self, order: str) -> str:
+        """Carry out a `SweepOrder`, and return the `Answer`; takes as long as it takes."""
+        if type(order) is not str:
+            raise TypeError("an order is JSON text")
+        asked = SweepOrder.model_validate_json
+        return self._answer(lambda: self._worker.sharpest(asked(order))).model_dump_json()
+
+    def _answer(self, work: Callable[[], Answer]) -> Answer:
         try:
-            return self._worker.carry_out(Order.model_validate_json(order))
+            return work()
         except (DetectionError, StorageError, ValueError, OSError) as error:
             return Answer(error=str(error))
         except MemoryError:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gently.detector_child.child import Child, ChildDiedError
-from gently.detector_child.values import Order
+from gently.detector_child.values import Answer, Order, Sharpest, SweepOrder
 
 __all__ = ["Limits", "Outcome", "Supervisor", "SupervisorError"]
 
@@ -59,10 +59,13 @@ class Outcome:
         Why it did not succeed; empty if the label image is in the store.
     is_cancelled
         Whether that was wanted.
+    sharpest
+        What came of a sweep.
     """
 
     error: str = ""
     is_cancelled: bool = False
+    sharpest: Sharpest | None = None
 
 
 @dataclass(eq=False)
@@ -70,7 +73,7 @@ class _Job:
     uid: str
     due: float
     timeout_s: float
-    begin: Callable[[], Order]
+    begin: Callable[[], Order | SweepOrder]
     end: Callable[[Outcome], None]
     is_cancelled: bool = field(default=False)
 
@@ -125,7 +128,7 @@ class Supervisor:
         self,
         uid: str,
         timeout_s: float,
-        begin: Callable[[], Order],
+        begin: Callable[[], Order | SweepOrder],
         end: Callable[[Outcome], None],
     ) -> None:
         """Have an order carried out after those that wait; returns at once.
@@ -196,10 +199,10 @@ class Supervisor:
 
     def _run(self) -> None:
         while (job := self._next()) is not None:
-            error = self._carried_out(job)
+            answer = self._carried_out(job)
             with self._changed:
                 self._job = None
-            _end(job, error)
+            _end(job, answer)
         self._bury()
 
     def _next(self) -> _Job | None:
@@ -209,8 +212,8 @@ class Supervisor:
             self._job = self._waiting.popleft() if self._waiting else None
             return self._job
 
-    def _carried_out(self, job: _Job) -> str:
-        """Return why an order did not succeed; nothing if it did."""
+    def _carried_out(self, job: _Job) -> Answer:
+        """Return what came of an order, or why nothing did."""
         while not (why := self._why_end(job)):
             pause_s = self._may_start - time.monotonic()
             if pause_s <= 0 or self._lives():
@@ -219,9 +222,9 @@ class Supervisor:
                 self._changed.wait(min(pause_s, _LOOK_S))
         if self._deaths_in_a_row and not job.is_cancelled:
             why += f". It waited for the detector, which had died ({self._last_error})"
-        return why
+        return Answer(error=why)
 
-    def _tried(self, job: _Job) -> str:
+    def _tried(self, job: _Job) -> Answer:
         def end_when() -> str:
             return self._why_end(job)
 
@@ -233,14 +236,14 @@ class Supervisor:
             answer = self._child.ask(order, end_when)
         except ChildDiedError as error:
             self._died(str(error), is_wanted=job.is_cancelled)
-            return str(error)
+            return Answer(error=str(error))
         except Exception as error:
             LOGGER.exception("detection %s", job.uid)
-            return f"an error inside the device layer: {error}"
+            return Answer(error=f"an error inside the device layer: {error}")
         self._deaths_in_a_row = 0
         self._about = answer.about or self._about
         self._last_error = answer.error or self._last_error
-        return answer.error
+        return answer
 
     def _start(self, end_when: Callable[[], str]) -> None:
         self._bury()
@@ -284,12 +287,14 @@ class Supervisor:
             for waiting in over:
                 self._waiting.remove(waiting)
         for waiting in over:
-            _end(waiting, waiting.why_end())
+            _end(waiting, Answer(error=waiting.why_end()))
         return job.why_end()
 
 
-def _end(job: _Job, error: str) -> None:
+def _end(job: _Job, answer: Answer) -> None:
+    error = answer.error
+    is_cancelled = job.is_cancelled and bool(error)
     try:
-        job.end(Outcome(error=error, is_cancelled=job.is_cancelled and bool(error)))
+        job.end(Outcome(error=error, is_cancelled=is_cancelled, sharpest=answer.sharpest))
     except Exception:
         LOGGER.exception("what came of detection %s could not be told", job.uid)

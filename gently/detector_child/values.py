@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue
 
+from gently.analysis import Metric
 from gently.detection import FoundObject
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "Handover",
     "NamedObject",
     "Order",
+    "Sharpest",
+    "SweepOrder",
     "View",
     "labels_tag",
 ]
@@ -72,6 +75,44 @@ class Order(_Value):
     known: Mapping[str, Place] = {}
     session_id: str = ""
     item_uid: str = ""
+
+
+class SweepOrder(_Value):
+    """A volume that is a sweep through the focus, of which the sharpest place is to be found.
+
+    Parameters
+    ----------
+    uid
+        Names it, for whoever gives it up.
+    source_uid
+        Of the volume.
+    metric
+        By which sharpness is measured.
+    """
+
+    uid: Uid
+    source_uid: Uid
+    metric: Metric = "vollath_f4"
+
+
+class Sharpest(_Value):
+    """How sharp each slice of a sweep is, and where the sharpest lies.
+
+    Attributes
+    ----------
+    places_um, scores
+        Of each slice: where it is on its drive, and how sharp, compared with the others.
+    quality, best_um, r2, width_um, reason
+        As of `gently.analysis.FocusFit`.
+    """
+
+    places_um: tuple[float, ...]
+    scores: tuple[float, ...]
+    quality: Literal["good", "moderate", "refused"]
+    best_um: float | None
+    r2: float
+    width_um: float | None
+    reason: str
 
 
 class NamedObject(FoundObject):
@@ -159,7 +200,10 @@ class Answer(_Value):
         Why nothing was found; empty if the label image is in the store.
     about
         Which detector with which weights did it.
+    sharpest
+        What came of a sweep.
     """
 
     error: str = ""
     about: Mapping[str, JsonValue] = {}
+    sharpest: Sharpest | None = None

@@ -5,11 +5,13 @@ Runs in the detectors' process only.
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gently.analysis import Metric, fit_focus, sharpness
 from gently.detection import (
     GATE_UM,
     Detection,
@@ -26,6 +28,8 @@ from gently.detector_child.values import (
     Finding,
     NamedObject,
     Order,
+    Sharpest,
+    SweepOrder,
     View,
     labels_tag,
 )
@@ -34,6 +38,7 @@ from storage import FrameInfo, Volume, VolumeRecord, VolumeSpec, VolumeStore
 __all__ = ["Worker"]
 
 _NAME: Final = "embryo "
+_BLOCK_ROWS: Final = 64
 
 
 class Worker:
@@ -72,6 +77,27 @@ class Worker:
         self._keep(order, source, finding, slices)
         return Answer(about=detection.about)
 
+    def sharpest(self, order: SweepOrder) -> Answer:
+        """Measure how sharp each slice of a volume is, and fit a bell to it.
+
+        Raises
+        ------
+        DetectionError
+            If it is no sweep.
+        StorageError, OSError
+            If the volume cannot be read.
+        """
+        with self._store.open(order.source_uid) as volume:
+            spec = volume.record.spec
+            if spec.first_z_um is None or not spec.step_um:
+                raise DetectionError(f"volume {spec.uid} is no sweep: its slices lie at one place")
+            places_um = [spec.first_z_um + n * spec.step_um for n in range(spec.shape[0])]
+            halves = [_halves(slice_, order.metric) for slice_ in volume.slices()]
+        found = fit_focus(places_um, halves)
+        scores = tuple(sum(each) / 2 for each in halves)
+        sharpest = Sharpest(places_um=tuple(places_um), scores=scores, **asdict(found))
+        return Answer(sharpest=sharpest)
+
     def _keep(
         self, order: Order, source: VolumeRecord, finding: Finding, slices: list[Labels]
     ) -> None:
@@ -99,6 +125,19 @@ class Worker:
                     FrameInfo(index=index, delta_t_s=0.0, z_um=0.0),
                 )
             writer.finish()
+
+
+def _halves(picture: NDArray[Any], metric: Metric) -> tuple[float, float]:
+    """Return how sharp the even and the odd blocks of rows are."""
+    rows = [picture[first : first + _BLOCK_ROWS] for first in range(0, len(picture), _BLOCK_ROWS)]
+    first, second = (rows[half::2] for half in (0, 1))
+    return _sharpness(first, metric), _sharpness(second or first, metric)
+
+
+def _sharpness(blocks: list[NDArray[Any]], metric: Metric) -> float:
+    return sum(sharpness(block, metric) * block.size for block in blocks) / sum(
+        block.size for block in blocks
+    )
 
 
 def _pixels(volume: Volume, view: View) -> NDArray[Any]:

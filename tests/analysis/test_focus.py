@@ -19,7 +19,8 @@ def scene(seed: int = 1) -> NDArray[Any]:
     random = np.random.default_rng(seed)
     picture = np.zeros((256, 256))
     picture[tuple(random.integers(20, 236, (2, 40)))] = 60_000
-    return ndimage.gaussian_filter(picture, 4)
+    blurred: NDArray[Any] = ndimage.gaussian_filter(picture, 4)
+    return blurred
 
 
 def taken(best_um: float, places_um: tuple[float, ...], *, empty: bool = False) -> list[Any]:
@@ -63,10 +64,8 @@ def test_an_empty_field_is_refused(metric: Metric) -> None:
 
 def test_chance_alone_is_hardly_ever_believed() -> None:
     random = np.random.default_rng(5)
-    believed = sum(
-        fit_focus(FINE, random.normal(size=(13, 2))).best_um is not None for _ in range(300)
-    )  # type: ignore[arg-type]
-    assert believed <= 3
+    curves = [[(float(a), float(b)) for a, b in random.normal(size=(13, 2))] for _ in range(300)]
+    assert sum(fit_focus(FINE, curve).best_um is not None for curve in curves) <= 3
 
 
 def test_a_place_outside_of_the_sweep_is_refused_with_the_remedy() -> None:

@@ -78,6 +78,7 @@ class Rehearsal:
             "wait_until": self._wait_until,
             "acquisition": self._acquisition,
             "dose": self._dose,
+            "sharpest": lambda _: None,
             "begin_alike": lambda message: self.alikes.begin(message.args[0], self._played),
             "end_alike": lambda message: self.alikes.end(message.args[0], self._played),
             "open_run": lambda _: _RUN_UID,

@@ -7,7 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from devices import Dose
 from gently.core.errors import FieldError, PlanRefusedError
 
-__all__ = ["Complaint", "Objection", "PlannedDose", "PreflightReport", "PreflightSummary", "raise_refusals"]
+__all__ = [
+    "Complaint",
+    "Objection",
+    "PlannedDose",
+    "PreflightReport",
+    "PreflightSummary",
+    "raise_refusals",
+]
 
 
 class _Answer(BaseModel):

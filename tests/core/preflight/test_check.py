@@ -245,7 +245,7 @@ def test_a_plan_is_not_followed_for_longer_than_there_is_time() -> None:
 
 
 def test_a_quick_look_accepts_a_plan_whose_end_it_has_not_seen() -> None:
-    assert not Preflight(ROOMY).glance(bound(endless)).is_whole
+    assert not Preflight(ROOMY, Nothing(), DoseBudget()).glance(bound(endless)).is_whole
 
 
 def test_a_quick_look_refuses_what_it_sees(devices: Mapping[str, HardwareDevice]) -> None:
@@ -258,13 +258,13 @@ def test_a_quick_look_refuses_what_it_sees(devices: Mapping[str, HardwareDevice]
     camera.last_frame_bytes = 1000
     volume = Catalogue(ALL_PLANS, devices).bind("acquire_volume", [], {"num_slices": 4})
 
-    Preflight(Disk(4000)).glance(volume)
+    Preflight(Disk(4000), Nothing(), DoseBudget()).glance(volume)
     for plan, why in (
         (bound(leap, drive=devices["focus"]), r"limits -50 to 50 µm .*\(step 1\)"),
         (volume, "needs 4000 bytes"),
     ):
         with pytest.raises(PlanRefusedError, match=why):
-            Preflight(Disk(3999)).glance(plan)
+            Preflight(Disk(3999), Nothing(), DoseBudget()).glance(plan)
 
 
 def test_a_day_of_sleep_can_be_checked(devices: Mapping[str, HardwareDevice]) -> None:
