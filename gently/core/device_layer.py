@@ -19,6 +19,7 @@ from pydantic_core import to_json
 
 from devices import (
     DeviceError,
+    Finder,
     FrameSink,
     HardwareDevice,
     Instrument,
@@ -56,11 +57,12 @@ from gently.core.preflight import QUICK, Preflight, PreflightReport
 from gently.core.queue import PlanQueue
 from gently.core.queue_store import QueueStore
 from gently.core.runner import Runner
+from gently.core.searches import Searches
 from gently.core.sink import Sink
 from gently.core.stop import StopReport, stop_everything, stop_for_good
 from gently.core.tasks import TaskList
 from gently.core.transitions import Place
-from gently.detection import SamSetup
+from gently.detection import KINDS, SamSetup
 from gently.detector_child import Limits, Supervisor
 from gently.settings import DeviceLayerSettings
 from plans import ALL_PLANS
@@ -131,7 +133,14 @@ class DeviceLayer:
                 load_instrument_file(settings.config), open_sink=self._open_sink
             )
             undo.callback(self.instrument.close)
-            self.catalogue = Catalogue(ALL_PLANS, self.instrument.devices)
+            finder = Finder(
+                "finder",
+                core=self.instrument.core,
+                detectors=tuple(KINDS),
+                search=Searches(self.detections, lambda: self.queue.running),
+            )
+            self.devices = {**self.instrument.devices, finder.name: finder}
+            self.catalogue = Catalogue(ALL_PLANS, self.devices)
             self.documents = DocumentStore(root)
             queue_store = QueueStore(root / "queue.sqlite")
             undo.callback(queue_store.close)
@@ -283,11 +292,10 @@ class DeviceLayer:
     def device(self, name: str) -> HardwareDevice:
         """Return a device by its name."""
         try:
-            return self.instrument.devices[name]
+            return self.devices[name]
         except KeyError:
             raise DeviceNotFoundError(
-                f"there is no device {name!r}; the instrument has: "
-                f"{', '.join(self.instrument.devices)}"
+                f"there is no device {name!r}; the instrument has: {', '.join(self.devices)}"
             ) from None
 
     def read_device(self, name: str) -> dict[str, Any]:

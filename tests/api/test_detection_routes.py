@@ -1,17 +1,23 @@
 """Detections over HTTP: asked for, followed, cancelled, found again."""
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+from bluesky.utils import MsgGenerator
 from starlette.testclient import TestClient
 
+import plans
 from benchmarks.phantoms import ORDINARY, Phantom
+from devices import Finder, XYStage
 from gently.core.access import Scope
+from gently.core.catalogue import Catalogue
 from gently.core.device_layer import DeviceLayer
+from plans.parameters import inject
 from storage import VolumeRecord, new_uid
-from tests.api.talk import ended, execute, get, key_for, until
+from tests.api.talk import ended, execute, get, key_for, plan, until
 from tests.visualization.specimen import keep
 
 PHANTOM = Phantom(ORDINARY.resized((512, 512), 0.65), 7)
@@ -202,3 +208,75 @@ def test_the_status_says_which_detectors_there_are_and_what_they_need(client: Te
     kinds = {kind["name"]: kind for kind in status["detectors"]}
     assert kinds["sam"]["extra"] == "sam"
     assert "length_um" in kinds["classical"]["settings"]["properties"]
+
+
+# ---------------------------------------------------------------------- in the middle of a plan
+
+
+def test_a_plan_finds_embryos_in_what_it_has_just_taken(
+    client: TestClient, layer: DeviceLayer
+) -> None:
+    item_uid = execute(client, "find_embryos", num_slices=2, exposure_ms=1, step_um=1)
+    result = ended(client, item_uid)["result"]
+    assert result["exit_status"] == "completed", result
+    value = result["return_value"]
+    found = get(client, f"detections/{value['detection_uid']}")
+    assert (found["source_uid"], found["item_uid"]) == (value["uid"], item_uid)
+    told = [{key: each[key] for key in each} for each in value["objects"]]
+    assert [each["name"] for each in told] == [o["name"] for o in found["result"]["objects"]]
+
+
+def test_a_plan_detects_in_the_middle_and_goes_where_the_embryo_is(
+    client: TestClient,
+    layer: DeviceLayer,
+    source: VolumeRecord,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def visit(
+        stage: XYStage = inject("xy_stage"), finder: Finder = inject("finder")
+    ) -> MsgGenerator[str]:
+        """Go to the first embryo."""
+        found = yield from plans.detect(finder, source.uid)
+        for each in found["objects"][:1]:
+            yield from plans.move_stage(each["x_um"], each["y_um"], stage)
+            return str(each["name"])
+        return "nobody"
+
+    monkeypatch.setattr(layer, "catalogue", Catalogue([visit], layer.devices))
+    report = client.post("/api/plans/preflight", json={"item": plan("visit")}).json()
+    assert report["ok"]
+    assert "what finder finds is known only then" in report["warnings"][0]["message"]
+    result = ended(client, execute(client, "visit"))["result"]
+    (first, *_) = get(client, "detections", source=source.uid)["detections"][0]["result"]["objects"]
+    assert result["return_value"] == first["name"]
+    readings = get(client, "devices/xy_stage/read")["readings"]
+    where = [reading["value"] for reading in readings.values()]
+    assert where == pytest.approx([first["x_um"], first["y_um"]], abs=1)
+
+
+def test_a_plan_that_asks_a_detector_that_there_is_not_is_refused_before_it_takes_anything(
+    client: TestClient,
+) -> None:
+    item = plan("find_embryos", detector="guess")
+    answer = client.post("/api/queue/item/execute", json={"item": item}).json()
+    assert answer["success"] is False
+    assert "detector: input should be 'classical' or 'sam'" in answer["msg"]
+
+
+def test_a_plan_that_is_aborted_gives_its_detection_up(
+    client: TestClient, layer: DeviceLayer
+) -> None:
+    """The last one here: it costs the process, which the next one would have to start."""
+    process = psutil.Process(get(client, "detector")["pid"])
+    process.suspend()
+    try:
+        item_uid = execute(client, "find_embryos", exposure_ms=1)
+        until(lambda: get(client, "detector")["working_on"] is not None)
+        uid = get(client, "detector")["working_on"]
+        stopped = layer.stop("the test wants to")
+        assert stopped.success
+        assert ended(client, item_uid)["state"] == "aborted"
+        until(lambda: get(client, f"detections/{uid}")["state"] == "cancelled")
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
