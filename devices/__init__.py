@@ -15,6 +15,7 @@ from devices.errors import (
     LimitError,
     StoppedError,
 )
+from devices.finder import Finder, FindRequest, Projection, Search
 from devices.frames import (
     AcquiredVolume,
     Compression,
@@ -52,6 +53,8 @@ __all__ = [
     "Dose",
     "DoseBudget",
     "FileFormat",
+    "FindRequest",
+    "Finder",
     "FocusDrive",
     "FrameSink",
     "HardwareDevice",
@@ -70,7 +73,9 @@ __all__ = [
     "Pace",
     "Piezo",
     "PlannedVolume",
+    "Projection",
     "Scanner",
+    "Search",
     "Shutter",
     "Stage",
     "StoppedError",

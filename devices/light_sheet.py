@@ -30,6 +30,7 @@ from devices.progress import VolumeStatus
 from devices.slicing import Places, Slicer
 from devices.stage import Stage
 from devices.stream_documents import stream_documents
+from devices.triggered import TriggeredSlicer
 
 __all__ = ["LightSheet"]
 
@@ -167,6 +168,11 @@ class LightSheet(HardwareDevice):
         status = ActionStatus(self)
         status.set_finished()
         return status
+
+    @property
+    def has_sheet(self) -> bool:
+        """Whether its light is a sheet that can stay while the focal plane moves."""
+        return isinstance(self.slicer, TriggeredSlicer)
 
     @property
     def field_um(self) -> tuple[float, float]:

@@ -169,6 +169,11 @@ class Stepper:
                 "them out",
                 field="lines" if request.line else "powers_percent",
             )
+        if request.sheet_um is not None:
+            raise LimitError(
+                f"the light of {self.light.name} is no sheet that could stay; leave it out",
+                field="sheet_um",
+            )
         if request.goes_somewhere:
             center_um = self.centers_um(request, drives_um)["a"]
             check_sweep(request, self._drive, drives_um["a"], center_um)

@@ -113,6 +113,11 @@ class DeviceLayerSettings(_Settings):
     light_budget_ms, energy_budget_mj
         The most light that one embryo may be given in all, for how long and how much; None does
         not bound it.
+    sam_model, sam_checkpoint, sam_sha256, sam_device
+        Which Segment Anything the detector `sam` is, the file of its weights, what the hash of that
+        has to be (None accepts any), and where it computes.
+    detector_memory_mb
+        What the detectors' process may take; more ends it.
     """
 
     config: str = "twin"
@@ -123,6 +128,11 @@ class DeviceLayerSettings(_Settings):
     quota_per_client: Annotated[int, Field(ge=1, le=100_000)] = 2_000
     light_budget_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     energy_budget_mj: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    sam_model: Literal["tiny", "vit_b", "vit_l", "vit_h"] = "vit_b"
+    sam_checkpoint: Path | None = None
+    sam_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sam_device: Literal["cpu", "cuda", "mps"] = "cpu"
+    detector_memory_mb: Annotated[int, Field(ge=500)] = 4_000
 
 
 class CopilotSettings(_Settings):

@@ -2,6 +2,8 @@
 
 from plans.acquisition import acquire_volume, snap
 from plans.burst import burst
+from plans.detection import detect, find_embryos
+from plans.focus import focus
 from plans.mda import run_mda
 from plans.messages import Acquisition, TakenPoint
 from plans.motion import move_focus, move_stage, read_position, sleep
@@ -20,6 +22,9 @@ __all__ = [
     "TakenPoint",
     "acquire_volume",
     "burst",
+    "detect",
+    "find_embryos",
+    "focus",
     "move_focus",
     "move_stage",
     "read_position",
@@ -33,10 +38,12 @@ __all__ = [
 ALL_PLANS = (
     acquire_volume,
     snap,
+    find_embryos,
     move_stage,
     move_focus,
     read_position,
     sleep,
+    focus,
     time_lapse,
     burst,
     tile_scan,

@@ -12,21 +12,16 @@ from bluesky.utils import Msg
 
 from devices import Dose
 from gently.analysis import Metric
+from gently.core.detections import Detections
 from gently.core.dose import DoseLedger
-from gently.core.errors import GentlyError
-from gently.detector_child import Outcome, Sharpest, Supervisor, SweepOrder
+from gently.detector_child import Sharpest
 from plans import Acquisition, TakenPoint
 from storage import VolumeStore, new_uid
 
-__all__ = ["Answers", "SharpestFailedError", "StoreAnswers", "answer_plans"]
+__all__ = ["Answers", "StoreAnswers", "answer_plans"]
 
 T = TypeVar("T")
 _NAP_S: Final = 0.1
-_SHARPEST_S: Final = 60.0
-
-
-class SharpestFailedError(GentlyError):
-    """The pictures of a sweep could not be looked at; says why."""
 
 
 class Answers(Protocol):
@@ -51,14 +46,14 @@ class StoreAnswers:
         Of the volumes.
     ledger
         Of the light.
-    supervisor
+    detections
         Of the process that looks at pixels.
     """
 
-    def __init__(self, store: VolumeStore, ledger: DoseLedger, supervisor: Supervisor) -> None:
+    def __init__(self, store: VolumeStore, ledger: DoseLedger, detections: Detections) -> None:
         self._store = store
         self._ledger = ledger
-        self._supervisor = supervisor
+        self._detections = detections
 
     def acquisition(self, uid: str) -> Acquisition:
         """Return an acquisition, and the whole volumes that there are of it."""
@@ -81,14 +76,8 @@ class StoreAnswers:
         return self._ledger.total(embryo)
 
     def sharpest(self, uid: str, metric: Metric) -> Sharpest:
-        """Have the sharpest slice of a sweep found, by the process that may die of it."""
-        came: Future[Outcome] = Future()
-        order = SweepOrder(uid=new_uid(), source_uid=uid, metric=metric)
-        self._supervisor.submit(order.uid, _SHARPEST_S, lambda: order, came.set_result)
-        outcome = came.result()
-        if outcome.sharpest is None:
-            raise SharpestFailedError(f"the focus of {uid} was not looked for: {outcome.error}")
-        return outcome.sharpest
+        """Have the sharpest slice found by the process that may die of it."""
+        return self._detections.sharpest(uid, metric)
 
 
 def answer_plans(
@@ -112,15 +101,6 @@ def answer_plans(
         (uid,) = msg.args
         return await _in_a_thread(answers.acquisition, uid or item_uid() or new_uid())
 
-    async def dose(msg: Msg) -> Dose:
-        return await _in_a_thread(answers.dose, *msg.args)
-
-    async def sharpest(msg: Msg) -> Sharpest:
-        return await _in_a_thread(answers.sharpest, *msg.args)
-
-    async def clock(_: Msg) -> float:
-        return time.time()
-
     async def wait_until(msg: Msg) -> float | None:
         (end_s,) = msg.args
         began_s = time.time()
@@ -131,13 +111,17 @@ def answer_plans(
             await asyncio.sleep(min(left_s, _NAP_S))
         return time.time()
 
-    async def begin_alike(_: Msg) -> bool:
-        return True
+    engine.register_command("acquisition", acquisition)
+    engine.register_command("wait_until", wait_until)
+    engine.register_command("dose", lambda msg: _in_a_thread(answers.dose, *msg.args))
+    engine.register_command("sharpest", lambda msg: _in_a_thread(answers.sharpest, *msg.args))
+    engine.register_command("clock", lambda _: _at_once(answer=time.time()))
+    engine.register_command("begin_alike", lambda _: _at_once(answer=True))
+    engine.register_command("end_alike", lambda _: _at_once(answer=None))
 
-    async def end_alike(_: Msg) -> None: ...
 
-    for command in (acquisition, dose, sharpest, clock, wait_until, begin_alike, end_alike):
-        engine.register_command(command.__name__, command)
+async def _at_once(*, answer: T) -> T:
+    return answer
 
 
 async def _in_a_thread(answer: Callable[..., T], *asked: Any) -> T:
@@ -147,7 +131,7 @@ async def _in_a_thread(answer: Callable[..., T], *asked: Any) -> T:
     def ask() -> None:
         try:
             found.set_result(answer(*asked))
-        except Exception as error:  # the top of a thread: the plan is told
+        except Exception as error:  # noqa: BLE001 - the top of a thread: the plan is told
             found.set_exception(error)
 
     threading.Thread(target=ask, name="answer", daemon=True).start()

@@ -27,7 +27,7 @@ __all__ = ["Child", "ChildDiedError"]
 LOGGER = logging.getLogger(__name__)
 _LOOK_S: Final = 0.05
 _END_S: Final = 5.0
-_CONNECT_S: Final = 2.0
+_CONNECT_S: Final = 5.0
 _MOST_SAID: Final = 300
 _MODULE: Final = "gently.detector_child.service"
 
@@ -69,6 +69,7 @@ class Child:
         self._memory_bytes = memory_bytes
         self._said = ""
         self._connection: Any = None
+        self._doors: Mapping[type[Order | SweepOrder], Callable[[str], Any]] = {}
         self._process = subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-m", _MODULE],
             stdin=subprocess.PIPE,
@@ -139,9 +140,7 @@ class Child:
             raise ChildDiedError(why) from error
 
     def _answer(self, order: Order | SweepOrder, end_when: EndWhen) -> Answer:
-        root = self._connection.root
-        door = root.detect if isinstance(order, Order) else root.sharpest
-        asked = rpyc.async_(door)(order.model_dump_json())
+        asked = self._doors[type(order)](order.model_dump_json())
         while not asked.ready:
             self._check(end_when)
             self._connection.serve(_LOOK_S)
@@ -185,7 +184,14 @@ class Child:
             client = socket.create_connection(("127.0.0.1", port), _CONNECT_S)
             client.sendall(secret.encode())
             client.settimeout(None)
-            self._connection = connect_stream(SocketStream(client), config=CLOSED)
+            # For what is asked here; an order is waited for in another way.
+            config = {**CLOSED, "sync_request_timeout": _CONNECT_S}
+            self._connection = connect_stream(SocketStream(client), config=config)
+            root = self._connection.root
+            self._doors = {
+                Order: rpyc.async_(root.detect),
+                SweepOrder: rpyc.async_(root.sharpest),
+            }
         except (OSError, EOFError) as error:
             raise ChildDiedError(f"the detector cannot be reached: {error}") from error
 

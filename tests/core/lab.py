@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import bluesky.plan_stubs as bps
 from bluesky.utils import MsgGenerator
@@ -30,6 +30,9 @@ class Nothing:
 
     def dose(self, _: str) -> Dose:
         return Dose()
+
+    def sharpest(self, uid: str, metric: str) -> NoReturn:
+        raise AssertionError(f"nothing was taken, and so no {uid} by {metric}")
 
 
 class Lab:

@@ -158,6 +158,13 @@ def test_in_a_flood_of_orders_some_wait_the_others_are_refused_and_all_are_told(
     assert doomed.supervisor.status()["last_error"] == ""
 
 
+def test_a_process_that_stands_still_before_its_work_is_replaced(doomed: Bench) -> None:
+    assert doomed.bad("nothing").outcome() == Outcome()
+    psutil.Process(doomed.pid_at_work()).suspend()
+    assert "not done within 0.5 s" in doomed.bad("nothing", 0.5).outcome().error
+    assert doomed.bad("nothing").outcome() == Outcome()
+
+
 def test_what_waits_can_be_cancelled(doomed: Bench) -> None:
     at_work, waiting = doomed.bad("hang"), doomed.bad("nothing")
     doomed.supervisor.cancel(waiting.uid)

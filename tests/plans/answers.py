@@ -7,13 +7,14 @@ from typing import Any
 from devices import Dose
 from gently.core.answers import answer_plans
 from plans import Acquisition, TakenPoint
+from tests.core.lab import Nothing
 from tests.devices.demo import Shelf
 
 UID = "5" * 32
 
 
 @dataclass
-class ShelfAnswers:
+class ShelfAnswers(Nothing):
     """Knows what lies on the shelf, and what was there before."""
 
     shelf: Shelf

@@ -11,13 +11,14 @@ from gently.core.preflight import WHOLE, Budget, Preflight, PreflightReport
 from gently.core.preflight.alikes import Alikes
 from plans import ALL_PLANS, Acquisition, TakenPoint, messages
 from tests.core.bench import bench
+from tests.core.lab import Nothing
 from tests.core.preflight.test_check import ROOMY
 
 ONE = {"name": "one", "x_um": 10.0, "y_um": 20.0}
 TWO = {"name": "two", "x_um": 30.0, "y_um": -40.0, "z_um": 5.0}
 
 
-class Known:
+class Known(Nothing):
     """What was taken, and the light that it took."""
 
     def __init__(self, *points: TakenPoint, spent: Mapping[str, Dose] | None = None) -> None:

@@ -1,0 +1,144 @@
+"""Focus: the place of the slice drive at which the light sheet is seen sharpest."""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
+from bluesky.utils import Msg, MsgGenerator
+from pydantic import Field
+
+from devices import LightSheet, Stage, ViewName, VolumeRequest
+from plans.acquisition import take_volume
+from plans.messages import sharpest
+from plans.parameters import ExposureMs, LaserLine, all_devices, inject
+
+__all__ = ["FocusView", "Focuser", "Metric", "SweepUm", "focus"]
+
+Metric = Annotated[
+    Literal["vollath_f4", "tenengrad", "variance", "band_pass"],
+    Field(description="By which sharpness is measured."),
+]
+SweepUm = Annotated[float, Field(gt=0, le=100)]
+LineParameter = Annotated[
+    LaserLine | None,
+    Field(description="The laser line; by default the first of the instrument."),
+]
+PowerParameter = Annotated[
+    float | None,
+    Field(ge=0, le=100, description="Its power, in percent; by default as it is set."),
+]
+FocusView = Annotated[ViewName, Field(description="The side that is focused.")]
+_FINE_UM = (3.0, 0.5)
+
+
+def focus(
+    range_um: Annotated[
+        SweepUm, Field(description="How far to both sides the first sweep goes, in µm.")
+    ] = 15.0,
+    step_um: Annotated[SweepUm, Field(description="Its steps, in µm.")] = 5.0,
+    exposure_ms: ExposureMs = 5.0,
+    metric: Metric = "vollath_f4",
+    view: FocusView = "a",
+    line: LineParameter = None,
+    power_percent: PowerParameter = None,
+    light_sheet: LightSheet = inject("light_sheet"),
+    stages: list[Stage] = all_devices(),
+) -> MsgGenerator[dict[str, Any]]:
+    """Find where the light sheet is seen sharpest, and leave the slice drive there.
+
+    The sheet stays where it is while the focal plane sweeps: first far, then ±3 µm by 0.5 µm.
+
+    Returns
+    -------
+    dict
+        ``{quality, best_um, offset_um, r2, width_um, reason, at_um, uids}``: `quality` is good,
+        moderate or refused. Refused, the drive is back where it was. `offset_um` is from where it
+        was, `at_um` where it is, `uids` the sweeps.
+    """
+    request = focus_request(exposure_ms, view, line, power_percent)
+    focuser = Focuser(light_sheet, stages, request, metric, range_um, step_um)
+    was_um = yield from focuser.where()
+    found = yield from focuser.around(was_um)
+    best_um = was_um if found["best_um"] is None else found["best_um"]
+    yield Msg("checkpoint")
+    yield from bps.mv(focuser.drive, best_um)
+    return {**found, "offset_um": best_um - was_um, "at_um": (yield from focuser.where())}
+
+
+def focus_request(
+    exposure_ms: float, view: ViewName, line: str | None, power_percent: float | None
+) -> VolumeRequest:
+    """Return what asks for pictures of one side, wherever they are to be taken."""
+    return VolumeRequest(
+        num_slices=1,
+        exposure_ms=exposure_ms,
+        step_um=0.0,
+        view=view,
+        line=line or "",
+        power_percent=power_percent,
+    )
+
+
+@dataclass(frozen=True)
+class Focuser:
+    """Sweeps the focal plane of one side through its sheet, far and then near.
+
+    Parameters
+    ----------
+    light_sheet, stages
+        Which sweeps, and what is read with it.
+    request
+        For any picture of the side.
+    metric
+        How sharpness is measured.
+    range_um, step_um
+        Of the first sweep, to each side.
+    """
+
+    light_sheet: LightSheet
+    stages: list[Stage]
+    request: VolumeRequest
+    metric: str
+    range_um: float
+    step_um: float
+
+    @property
+    def drive(self) -> Stage:
+        """What moves the focal plane."""
+        return self.light_sheet.slicer.views[self.request.views[0]].drive
+
+    def where(self) -> MsgGenerator[float]:
+        """Return where the drive is, in µm."""
+        found = yield from bps.read(self.drive)
+        return float(found[self.drive.name]["value"])
+
+    def around(self, sheet_um: float) -> MsgGenerator[dict[str, Any]]:
+        """Return where a sheet is seen sharpest that is calibrated to a place of the drive."""
+        sheet = sheet_um if self.light_sheet.has_sheet else None
+        request = replace(self.request, sheet_um=sheet)
+        uids: list[str] = []
+        found = yield from self._sweep(request, sheet_um, (self.range_um, self.step_um), uids)
+        if found["best_um"] is not None:
+            found = yield from self._sweep(request, found["best_um"], _FINE_UM, uids)
+        return {**found, "uids": uids}
+
+    def _sweep(
+        self,
+        request: VolumeRequest,
+        center_um: float,
+        reach_um: tuple[float, float],
+        uids: list[str],
+    ) -> MsgGenerator[dict[str, Any]]:
+        half = round(reach_um[0] / reach_um[1])
+        request = replace(
+            request, num_slices=2 * half + 1, step_um=reach_um[1], center_um=center_um
+        )
+        volume = take_volume(request, self.light_sheet, self.stages)
+        ((taken,)) = yield from bpp.stage_wrapper(volume, [self.light_sheet])
+        uids.append(taken["uid"])
+        found = yield from sharpest(taken["uid"], self.metric)
+        if found is None:  # in a preflight it is taken to be where it was looked for
+            return {"quality": "", "best_um": center_um, "r2": 0.0, "width_um": None, "reason": ""}
+        names = ("quality", "best_um", "r2", "width_um", "reason")
+        return {name: getattr(found, name) for name in names}
