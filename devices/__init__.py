@@ -40,10 +40,12 @@ from devices.piezo import Piezo
 from devices.scanner import Scanner
 from devices.shutter import Shutter
 from devices.stage import FocusDrive, Stage, XYStage
+from devices.triggered import Calibration
 
 __all__ = [
     "AcquiredVolume",
     "AcquisitionError",
+    "Calibration",
     "Camera",
     "Compression",
     "CoreError",

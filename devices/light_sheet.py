@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, ClassVar, get_args
 from uuid import uuid4
 
@@ -30,7 +30,7 @@ from devices.progress import VolumeStatus
 from devices.slicing import Places, Slicer
 from devices.stage import Stage
 from devices.stream_documents import stream_documents
-from devices.triggered import TriggeredSlicer
+from devices.triggered import Calibration, TriggeredSlicer
 
 __all__ = ["LightSheet"]
 
@@ -173,6 +173,27 @@ class LightSheet(HardwareDevice):
     def has_sheet(self) -> bool:
         """Whether its light is a sheet that can stay while the focal plane moves."""
         return isinstance(self.slicer, TriggeredSlicer)
+
+    def calibrate(self, view: ViewName, calibration: Calibration) -> None:
+        """Use a calibration of piezo and scanner from the next volume on; raises `LimitError`."""
+        self._triggered().calibrate(view, calibration)
+
+    def galvo_deg(self, view: ViewName, piezo_um: float) -> float:
+        """Return the scanner's y for a place of the piezo, as it is calibrated now."""
+        return self._triggered().views[view].calibration.deg(piezo_um)
+
+    def _triggered(self) -> TriggeredSlicer:
+        if not isinstance(self.slicer, TriggeredSlicer):
+            raise LimitError(
+                f"{self.name} has no scanner that could be calibrated", field="light_sheet"
+            )
+        return self.slicer
+
+    def _calibration(self, view: ViewName) -> dict[str, Any]:
+        """Return what is told of the calibration of a side, as JSON has it; nothing without one."""
+        if not self.has_sheet:
+            return {}
+        return {"calibration": asdict(self._triggered().views[view].calibration)}
 
     @property
     def field_um(self) -> tuple[float, float]:
@@ -410,7 +431,12 @@ class LightSheet(HardwareDevice):
                 compression=request.compression,
                 uid=uids[view],
                 labels=_labels(request, view, str(light.get("line", ""))),
-                metadata={"view": view, "siblings": siblings, "light": dict(light)},
+                metadata={
+                    "view": view,
+                    "siblings": siblings,
+                    "light": dict(light),
+                    **self._calibration(view),
+                },
             )
         return planned
 

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from devices.camera import Camera
@@ -42,10 +42,13 @@ class Calibration:
         Positive: the piezo and the sheet are numbered in the same direction.
     offset_um
         Of the piezo, when the scanner's y is at 0.
+    uid
+        Of the measurement; empty if it is that of the instrument file.
     """
 
     slope_um_per_deg: float
     offset_um: float
+    uid: str = ""
 
     def deg(self, piezo_um: float) -> float:
         """Return the scanner's y for a place of the piezo."""
@@ -147,6 +150,10 @@ class TriggeredSlicer:
         self._master = views["a"].scanner.label
         for view in views.values():
             view.check_sheet()
+
+    def calibrate(self, view: ViewName, calibration: Calibration) -> None:
+        """Use a calibration from the next volume on."""
+        self.views = {**self.views, view: replace(self.views[view], calibration=calibration)}
 
     # ------------------------------------------------------------------ beforehand
 

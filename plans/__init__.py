@@ -2,6 +2,7 @@
 
 from plans.acquisition import acquire_volume, snap
 from plans.burst import burst
+from plans.calibration import calibrate_piezo_galvo
 from plans.detection import detect, find_embryos
 from plans.focus import focus
 from plans.mda import run_mda
@@ -22,6 +23,7 @@ __all__ = [
     "TakenPoint",
     "acquire_volume",
     "burst",
+    "calibrate_piezo_galvo",
     "detect",
     "find_embryos",
     "focus",
@@ -44,6 +46,7 @@ ALL_PLANS = (
     read_position,
     sleep,
     focus,
+    calibrate_piezo_galvo,
     time_lapse,
     burst,
     tile_scan,

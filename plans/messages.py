@@ -4,19 +4,20 @@ The device layer's RunEngine answers (`gently.core.answers`), and so does a pref
 of its models. Messages of other commands touch devices; these only find out.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bluesky.utils import Msg, MsgGenerator
 
-from devices import Dose
+from devices import Dose, LightSheet, ViewName
 
 __all__ = [
     "Acquisition",
     "TakenPoint",
     "acquisition",
     "alike",
+    "calibrate",
     "clock",
     "dose",
     "sharpest",
@@ -79,6 +80,24 @@ def sharpest(uid: str, metric: str) -> MsgGenerator[Any]:
     ``reason`` of the bell that was fitted.
     """
     return (yield Msg("sharpest", None, uid, metric))
+
+
+def calibrate(
+    light_sheet: LightSheet, view: ViewName, told: Mapping[str, Any], valid_s: float
+) -> MsgGenerator[str]:
+    """Let a side of a light sheet use a calibration, keep it, and return its uid.
+
+    Parameters
+    ----------
+    light_sheet, view
+        Which.
+    told
+        ``slope_um_per_deg``, ``offset_um``, ``residual_um`` and ``quality``.
+    valid_s
+        For how long it may be used.
+    """
+    uid: str = yield Msg("calibrate", None, light_sheet, view, told, valid_s)
+    return uid
 
 
 def clock() -> MsgGenerator[float]:

@@ -3,15 +3,16 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Final, Protocol, TypeVar
 
 from bluesky import RunEngine
 from bluesky.utils import Msg
 
-from devices import Dose
+from devices import Dose, LightSheet, ViewName
 from gently.analysis import Metric
+from gently.core.calibrations import Calibrations
 from gently.core.detections import Detections
 from gently.core.dose import DoseLedger
 from gently.detector_child import Sharpest
@@ -33,6 +34,11 @@ class Answers(Protocol):
     def dose(self, embryo: str) -> Dose:
         """Return the light that an embryo was given in all."""
 
+    def calibrate(
+        self, light_sheet: LightSheet, view: ViewName, told: Mapping[str, Any], valid_s: float
+    ) -> str:
+        """Let a light sheet use a calibration, keep it, and return its uid."""
+
     def sharpest(self, uid: str, metric: Metric) -> Sharpest:
         """Return where the sharpest slice of a sweep lies; raises `SharpestFailedError`."""
 
@@ -48,9 +54,18 @@ class StoreAnswers:
         Of the light.
     detections
         Of the process that looks at pixels.
+    calibrations
+        Where those that were measured are kept.
     """
 
-    def __init__(self, store: VolumeStore, ledger: DoseLedger, detections: Detections) -> None:
+    def __init__(
+        self,
+        store: VolumeStore,
+        ledger: DoseLedger,
+        detections: Detections,
+        calibrations: Calibrations,
+    ) -> None:
+        self.calibrate = calibrations.keep
         self._store = store
         self._ledger = ledger
         self._detections = detections
@@ -115,6 +130,7 @@ def answer_plans(
     engine.register_command("wait_until", wait_until)
     engine.register_command("dose", lambda msg: _in_a_thread(answers.dose, *msg.args))
     engine.register_command("sharpest", lambda msg: _in_a_thread(answers.sharpest, *msg.args))
+    engine.register_command("calibrate", lambda msg: _in_a_thread(answers.calibrate, *msg.args))
     engine.register_command("clock", lambda _: _at_once(answer=time.time()))
     engine.register_command("begin_alike", lambda _: _at_once(answer=True))
     engine.register_command("end_alike", lambda _: _at_once(answer=None))

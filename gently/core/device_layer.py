@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -33,6 +34,7 @@ from gently import __version__, local_key
 from gently.core.access import Access, AccessDatabase, Principal, Proposal
 from gently.core.aftermath import Aftermath
 from gently.core.answers import StoreAnswers
+from gently.core.calibrations import Calibrations
 from gently.core.catalogue import BoundPlan, Catalogue
 from gently.core.console import Console
 from gently.core.detections import Detections
@@ -165,7 +167,9 @@ class DeviceLayer:
             self.documents = DocumentStore(root)
             queue_store = QueueStore(root / "queue.sqlite")
             undo.callback(queue_store.close)
-            answers = StoreAnswers(self.store, self.doses, self.detections)
+            answers = StoreAnswers(
+                self.store, self.doses, self.detections, self._calibrations(root)
+            )
             self._preflight = Preflight(self.store, answers, _dose_budget(settings))
             self.queue = PlanQueue(
                 self._announce,
@@ -349,6 +353,11 @@ class DeviceLayer:
         }
 
     # ------------------------------------------------------------------ introductions
+
+    def _calibrations(self, root: Path) -> Calibrations:
+        found = Calibrations(root / "calibrations.json", self.instrument.name)
+        found.apply(self.instrument.devices)
+        return found
 
     def _detections(self) -> Detections:
         said = self.settings

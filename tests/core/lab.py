@@ -31,6 +31,9 @@ class Nothing:
     def dose(self, _: str) -> Dose:
         return Dose()
 
+    def calibrate(self, *told: object) -> NoReturn:
+        raise AssertionError(f"nothing was measured, and so not {told}")
+
     def sharpest(self, uid: str, metric: str) -> NoReturn:
         raise AssertionError(f"nothing was taken, and so no {uid} by {metric}")
 

@@ -67,6 +67,7 @@ def test_the_catalogue_has_the_plans_that_other_programs_call_by_name() -> None:
         "read_position",
         "sleep",
         "focus",
+        "calibrate_piezo_galvo",
         "time_lapse",
         "burst",
         "tile_scan",

@@ -79,6 +79,7 @@ class Rehearsal:
             "acquisition": self._acquisition,
             "dose": self._dose,
             "sharpest": lambda _: None,
+            "calibrate": lambda _: "",
             "begin_alike": lambda message: self.alikes.begin(message.args[0], self._played),
             "end_alike": lambda message: self.alikes.end(message.args[0], self._played),
             "open_run": lambda _: _RUN_UID,
