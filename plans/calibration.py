@@ -31,7 +31,7 @@ _MODERATE_UM = 1.0
 def calibrate_piezo_galvo(
     span_um: Annotated[
         float, Field(gt=0, le=200, description="From one edge to the other, in µm.")
-    ] = 16.0,
+    ] = 12.0,
     range_um: Annotated[
         SweepUm, Field(description="How far to both sides the focus is looked for, in µm.")
     ] = 15.0,

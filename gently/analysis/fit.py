@@ -15,7 +15,7 @@ __all__ = ["GOOD_R2", "MODERATE_R2", "FocusFit", "fit_focus"]
 GOOD_R2: Final = 0.75
 MODERATE_R2: Final = 0.5
 _LEAST_POINTS: Final = 5
-_LEAST_AGREEMENT: Final = 0.8
+_LEAST_AGREEMENT: Final = 0.7
 """How alike the curves of two halves of the pictures have to be: noise is not the same in both."""
 
 Numbers = NDArray[np.float64]
