@@ -1,8 +1,8 @@
 """How fast the plan service is, side by side with Bluesky's queue server in the same run.
 
 Both are real processes on loopback, asked by the same thin client over one connection, in turns;
-both run the same smallest plan, ``sleep`` of 0 s. Ours drives the digital twin, and has the item in a
-file, which outlives it, before it answers; the reference has Redis, whose snapshots are off.
+both run the same smallest plan, ``sleep`` of 0 s. Ours drives the digital twin, and has the item in
+a file, which outlives it, before it answers; the reference has Redis, whose snapshots are off.
 Measured with an empty queue, and with 1,000 items waiting:
 
 status
