@@ -26,6 +26,7 @@ from starlette.staticfiles import StaticFiles
 from gently.visualization.data import data_routes
 from gently.visualization.feed import VolumeFeed
 from gently.visualization.images import VolumeImages
+from gently.visualization.labels import NoLabelsError, label_routes
 from gently.visualization.lineage import Lineage, lineage_route
 from gently.visualization.query import ImageQuery, ListQuery, NoQuery, QueryError
 from gently.visualization.replies import (
@@ -99,6 +100,7 @@ def create_app(
             Route("/api/volumes", list_volumes),
             lineage_route(store, lineage),
             *data_routes(),
+            *label_routes(),
             # "path" lets a path in place of a UID come through, to be told what a UID is.
             Route("/api/volumes/{uid:path}", volume),
             Route("/api/images/{uid:path}/histogram", histogram),
@@ -217,6 +219,7 @@ async def _explain(_request: Request, error: Exception) -> Response:
 _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     QueryError: HTTPStatus.UNPROCESSABLE_ENTITY,
     NoSuchKeyError: HTTPStatus.NOT_FOUND,
+    NoLabelsError: HTTPStatus.NOT_FOUND,
     InvalidUidError: HTTPStatus.UNPROCESSABLE_ENTITY,
     VolumeNotFoundError: HTTPStatus.NOT_FOUND,
     AcquisitionNotFoundError: HTTPStatus.NOT_FOUND,

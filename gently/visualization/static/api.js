@@ -11,6 +11,11 @@ export const volumes = (limit) => json(`/api/volumes?limit=${limit}`);
 export const volume = (uid) => json(`/api/volumes/${encodeURIComponent(uid)}`);
 export const histogram = (uid) => json(`/api/images/${encodeURIComponent(uid)}/histogram`);
 
+export const detections = (uid) => json(`/api/volumes/${encodeURIComponent(uid)}/detections`);
+
+/** The address of the outlines of one detection. */
+export const outlinesUrl = (uid) => `/api/labels/${encodeURIComponent(uid)}`;
+
 /** The address of one picture; `parameters` are the query of /api/images. */
 export function imageUrl(uid, parameters) {
   return `/api/images/${encodeURIComponent(uid)}?${new URLSearchParams(parameters)}`;
