@@ -40,7 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from storage import StorageError  # noqa: PLC0415
 
     logging.getLogger().setLevel(logging.INFO)  # after the imports: one of them changes it
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     # What ends a plan is in its result; bluesky would log every stop as an error.
     logging.getLogger("bluesky").setLevel(logging.CRITICAL)
     try:

@@ -319,8 +319,7 @@ class LightSheet(HardwareDevice):
         found_um = self._positions_um()
         drive_um = found_um[f"{self.slice_drive.name}.z"]
         self.slicer.check(request, drive_um)
-        center_um = drive_um if request.center_um is None else request.center_um
-        positions_um = request.positions_um(center_um)
+        positions_um = request.positions_um(self.slicer.center_um(request, drive_um))
         planned = PlannedVolume(
             shape=(request.num_slices, height, width),
             dtype=dtype.name,

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,6 +43,14 @@ class Course:
     lit_s: float
 
 
+@dataclass(frozen=True)
+class _Left:
+    """Where the drive was left in the middle of a sweep, and the middle that the sweep had."""
+
+    at_um: float
+    center_um: float
+
+
 class Slicer:
     """Camera and slice drive working together; the light is somebody else's.
 
@@ -60,6 +68,20 @@ class Slicer:
         self._camera = camera
         self._drive = drive
         self._slicing = slicing
+        self._left: _Left | None = None
+
+    def center_um(self, request: VolumeRequest, drive_um: float) -> float:
+        """Return the middle of a volume: what was asked for, or else where the drive is.
+
+        A drive that could not go back after a sweep, as when it was stopped on its way, is at
+        some slice of it. As long as it is left there, the middle is that of the sweep.
+        """
+        if request.center_um is not None:
+            return request.center_um
+        left = self._left
+        if request.is_sweep and left and abs(drive_um - left.at_um) <= self._drive.tolerance_um:
+            return left.center_um
+        return drive_um
 
     def check(self, request: VolumeRequest, drive_um: float) -> None:
         """Raise `LimitError` if a slice would lie beyond the drive's limits; asks no hardware.
@@ -73,7 +95,7 @@ class Slicer:
         """
         if not request.goes_somewhere:
             return
-        center_um = drive_um if request.center_um is None else request.center_um
+        center_um = self.center_um(request, drive_um)
         try:
             for end_um in request.ends_um(center_um):
                 self._drive.target_um(end_um, (drive_um,))
@@ -99,9 +121,7 @@ class Slicer:
         lit_s = request.num_slices * frame_s
         if not request.goes_somewhere:
             return Course((), lit_s, lit_s)
-        first_um, last_um = request.ends_um(
-            drive_um if request.center_um is None else request.center_um
-        )
+        first_um, last_um = request.ends_um(self.center_um(request, drive_um))
         if not request.is_sweep:
             go_s = self._drive.duration_s((drive_um,), (first_um,))
             return Course((first_um,), go_s + lit_s, lit_s)
@@ -165,11 +185,19 @@ class Slicer:
         finally:
             try:
                 self._go_to(center_um)
+                self._left = None
             except DeviceError as error:
+                self._remember(center_um)
                 # Only a stop may leave it there without spoiling a volume that is whole.
                 if is_whole and not isinstance(error, StoppedError):
                     raise
                 LOGGER.warning("%s stays where it is: %s", self._drive.name, error)
+
+    def _remember(self, center_um: float) -> None:
+        """Take note of where the drive is left, and of what sweep, once it is at rest."""
+        with suppress(DeviceError):  # one that does not answer is told by whoever stopped it
+            self._drive.check_safe()
+            self._left = _Left(self._drive.position_um, center_um)
 
     def _go_to(self, position_um: float) -> None:
         self._drive.set(position_um).wait_answered(self._drive.timeout_s)

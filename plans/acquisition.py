@@ -30,7 +30,8 @@ def acquire_volume(
         float | None,
         Field(
             description="Middle of the sweep on the slice drive, in µm, or the place of all "
-            "slices if step_um is 0; by default where the drive is."
+            "slices if step_um is 0; by default where the drive is, or, while it is left where a "
+            "sweep was stopped on its way, the middle of that sweep."
         ),
     ] = None,
     file_format: Annotated[

@@ -26,6 +26,12 @@ FLAGS = (
 )
 
 
+def pytest_collection_finish() -> None:
+    """Take what was imported by now out of what is looked through for garbage after each test."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def leaves_nothing_behind() -> Iterator[None]:
     """Fail a test that leaves a thread, a child process or an open file behind."""

@@ -7,14 +7,16 @@ from typing import Annotated
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
-from starlette.types import Message, Send
+from starlette.types import Send
 
 from gently.api.messages import parse
 from gently.api.models import OwnBody
 from gently.api.routes import ApiRoute, ApiSocket, Call
 from gently.api.slow import MOST_BEHIND, DeafClientError, drop, in_time
-from gently.core.access import Scope
+from gently.api.standing import as_long_as_known
+from gently.core.access import NotAuthenticatedError, Scope
 from gently.core.device_layer import DeviceLayer
+from gently.core.errors import GentlyError
 from gently.core.events import Event, EventLog, SlowFollowerError
 
 __all__ = ["EVENT_ROUTES", "EVENT_SOCKET"]
@@ -44,49 +46,55 @@ class EventsBody(OwnBody):
 
 
 class _EventStream(StreamingResponse):
-    """Ends itself when its client does not read."""
+    """Ends itself when its client does not read, or is not known any more."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, request: Request, content: AsyncGenerator[bytes]) -> None:
-        super().__init__(content, headers={"Cache-Control": "no-store"})
+    def __init__(self, request: Request, log: EventLog, body: EventsBody) -> None:
         self._request = request
-        self._content = content
+        self._log = log
+        self._after = body.first(log)
+        self._content = self._frames(body.wanted)
+        super().__init__(self._content, headers={"Cache-Control": "no-store"})
 
     async def stream_response(self, send: Send) -> None:
-        async def send_in_time(message: Message) -> None:
-            await in_time(send(message))
-
         try:
-            async with aclosing(self._content):
-                await super().stream_response(send_in_time)
+            await self._stream(lambda message: in_time(send(message)))
         except DeafClientError as error:
             await drop(self._request, error)
+
+    async def _stream(self, send: Send) -> None:
+        try:
+            async with aclosing(self._content), as_long_as_known(self._request):
+                await super().stream_response(send)
+        except NotAuthenticatedError as error:
+            await send({"type": "http.response.body", "body": self._farewell(error)})
+
+    async def _frames(self, wanted: frozenset[str]) -> AsyncGenerator[bytes]:
+        # Whoever is cut off before the first event knows from where on to ask again.
+        yield b": gently\nid: %d\n\n" % self._after
+        try:
+            async for events in self._log.batches(self._after, wanted, most_behind=MOST_BEHIND):
+                if not events:
+                    yield b": still here\n\n"
+                for chunk in _chunks(events):
+                    yield chunk
+                self._after = events[-1].seq if events else self._after
+        except SlowFollowerError as error:
+            await drop(self._request, error)
+            yield self._farewell(error)
+
+    def _farewell(self, why: GentlyError) -> bytes:
+        # Without an id: whoever comes back goes on after the last one that was sent.
+        event = self._log.dropped(self._after, str(why))
+        return b"event: %b\ndata: %b\n\n" % (event.kind.encode(), event.encoded)
 
 
 async def _events(call: Call[EventsBody]) -> StreamingResponse:
     body = call.body
     if seen := call.request.headers.get("last-event-id"):
         body = body.model_copy(update={"after": parse(EventsBody, {"after": seen}).after})
-    return _EventStream(call.request, _frames(call.request, call.layer.events, body))
-
-
-async def _frames(request: Request, log: EventLog, body: EventsBody) -> AsyncGenerator[bytes]:
-    after = body.first(log)
-    # Whoever is cut off before the first event knows from where on to ask again.
-    yield b": gently\nid: %d\n\n" % after
-    try:
-        async for events in log.batches(after, body.wanted, most_behind=MOST_BEHIND):
-            if not events:
-                yield b": still here\n\n"
-            for chunk in _chunks(events):
-                yield chunk
-            after = events[-1].seq if events else after
-    except SlowFollowerError as error:
-        await drop(request, error)
-        # Without an id: whoever comes back goes on after the last one that was sent.
-        event = log.dropped(after, str(error))
-        yield b"event: %b\ndata: %b\n\n" % (event.kind.encode(), event.encoded)
+    return _EventStream(call.request, call.layer.events, body)
 
 
 def _chunks(events: Iterable[Event]) -> Iterator[bytes]:

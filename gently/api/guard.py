@@ -6,8 +6,7 @@ ours; a password is taken from our own pages only, whereas a page that sends a k
 it.
 """
 
-import base64
-import binascii
+from functools import partial
 from urllib.parse import urlsplit
 
 import anyio
@@ -16,6 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from gently.api.messages import Json
+from gently.api.standing import Identify
+from gently.browser import basic_password, is_foreign
 from gently.core.access import (
     Access,
     NotAuthenticatedError,
@@ -68,7 +69,8 @@ class LoopbackOnly:
 class Authenticated:
     """Middleware that answers 401 to a request of which nobody knows whose it is.
 
-    Those that it passes on have a ``principal`` in their state.
+    Those that it passes on have a ``principal`` in their state, and ``identify``, which says
+    once more whose they are.
 
     Parameters
     ----------
@@ -89,8 +91,10 @@ class Authenticated:
             return
         access: Access = scope["state"]["layer"].access
         headers = Headers(scope=scope)
+        route = (scope.get("method", ""), scope["path"])
+        identify: Identify = partial(self._principal, access, headers, route)
         try:
-            principal = self._principal(access, headers, (scope.get("method", ""), scope["path"]))
+            principal = identify()
         except ScopeError as error:
             await _refuse(403, str(error), scope, receive, send)
             return
@@ -99,8 +103,8 @@ class Authenticated:
                 await anyio.sleep(access.patience.wait_s())
             await _refuse(401, str(error), scope, receive, send)
             return
-        known = {**scope, "state": {**scope["state"], "principal": principal}}
-        await self._app(known, receive, send)
+        state = {**scope["state"], "principal": principal, "identify": identify}
+        await self._app({**scope, "state": state}, receive, send)
 
     def _principal(self, access: Access, headers: Headers, route: tuple[str, str]) -> Principal:
         if route in self._logins:
@@ -112,25 +116,11 @@ class Authenticated:
             case "bearer":
                 return access.sessions.check(given.strip())
             case "basic":
-                if _is_foreign(headers):
+                if is_foreign(headers):
                     raise ScopeError(_FOREIGN_PAGE)
-                return access.keys.check(_password(given)).principal
+                if password := basic_password(given):
+                    return access.keys.check(password).principal
         raise NotAuthenticatedError(_NO_KEY)
-
-
-def _password(given: str) -> str:
-    try:
-        return base64.b64decode(given, validate=True).decode().partition(":")[2]
-    except (binascii.Error, UnicodeDecodeError):
-        raise NotAuthenticatedError(_NO_KEY) from None
-
-
-def _is_foreign(headers: Headers) -> bool:
-    """Whether a browser says that another page than one of ours makes this request."""
-    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-        return True
-    origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != headers.get("host")
 
 
 async def _refuse(status: int, reason: str, scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,6 +8,7 @@ from gently.api.routes import ApiRoute, Call, Given
 from gently.core.access import Scope
 from gently.core.errors import PlanNotFoundError
 from gently.core.items import Item
+from gently.core.preflight import PreflightSummary
 
 __all__ = ["PLAN_ROUTES"]
 
@@ -25,6 +26,7 @@ class PlanStarted(Answer):
 
     item: QueuedItem
     qsize: int = Field(description="How many items wait.")
+    preflight: PreflightSummary | None
 
 
 async def _execute(call: Call[PlanArguments]) -> Given:

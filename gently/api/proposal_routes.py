@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from gently.api.models import Answer, ItemBody, Json, OwnBody
+from gently.api.models import Answer, IdempotencyKey, ItemBody, Json, OwnBody
 from gently.api.queue_routes import requested_item
 from gently.api.routes import ApiRoute, Call, Given
 from gently.core.access import ProposalState, Scope
@@ -42,14 +42,20 @@ class ProposalPath(OwnBody):
     proposal_uid: str
 
 
-class ApproveBody(ProposalPath):
+class DecisionBody(ProposalPath):
+    """Which one, decided once however often the request comes."""
+
+    idempotency_key: IdempotencyKey = None
+
+
+class ApproveBody(DecisionBody):
     """What was seen, and how it is to be done."""
 
     digest: str = Field(description="Of the content that was looked at.")
     execute: bool = Field(default=False, description="Run it now, past those that wait.")
 
 
-class RejectBody(ProposalPath):
+class RejectBody(DecisionBody):
     """Why not."""
 
     reason: Annotated[str, Field(max_length=1000)] = Field("", description="For who proposed it.")
@@ -113,19 +119,17 @@ async def _proposal(call: Call[ProposalPath]) -> Given:
 async def _approve(call: Call[ApproveBody]) -> Given:
     layer, body = call.layer, call.body
     queue = layer.execute if body.execute else partial(layer.add, place=len)
+    approve = partial(layer.access.proposals.approve, key=body.idempotency_key)
     approved = await run_in_threadpool(
-        layer.access.proposals.approve, call.principal, body.proposal_uid, body.digest, queue
+        approve, call.principal, body.proposal_uid, body.digest, queue
     )
     return approved.message()
 
 
 async def _reject(call: Call[RejectBody]) -> Given:
-    rejected = await run_in_threadpool(
-        call.layer.access.proposals.reject,
-        call.principal,
-        call.body.proposal_uid,
-        call.body.reason,
-    )
+    body = call.body
+    reject = partial(call.layer.access.proposals.reject, key=body.idempotency_key)
+    rejected = await run_in_threadpool(reject, call.principal, body.proposal_uid, body.reason)
     return rejected.message()
 
 
@@ -171,6 +175,7 @@ PROPOSAL_ROUTES = (
         summary="Have exactly what was proposed queued, or run now",
         scope=Scope.OPERATE,
         body=ApproveBody,
+        headers=("Idempotency-Key",),
         answer=ProposalAnswer,
         errors=(404, 409),
         commands=True,
@@ -182,6 +187,7 @@ PROPOSAL_ROUTES = (
         summary="Say no to a proposal",
         scope=Scope.OPERATE,
         body=RejectBody,
+        headers=("Idempotency-Key",),
         answer=ProposalAnswer,
         errors=(404, 409),
         changes=True,

@@ -1,5 +1,6 @@
 """Bluesky's routes about the queue."""
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
@@ -19,9 +20,10 @@ from gently.api.queue_bodies import (
 )
 from gently.api.routes import ApiRoute, Call, Given
 from gently.core.access import Principal, Scope
-from gently.core.device_layer import DeviceLayer
+from gently.core.device_layer import Accepted, DeviceLayer
 from gently.core.errors import FieldError, GentlyError, PlanRefusedError, WrongStateError
 from gently.core.items import Item
+from gently.core.preflight import PreflightSummary
 from gently.core.queue import AlreadySubmittedError
 from gently.core.transitions import QueueMode
 
@@ -70,6 +72,12 @@ class ItemDone(Done):
     qsize: int = Field(description="How many items wait.")
 
 
+class SubmittedItem(ItemDone):
+    """An item that was accepted."""
+
+    preflight: PreflightSummary | None
+
+
 class ItemsDone(Done):
     """Items to which it was done."""
 
@@ -82,6 +90,7 @@ class SubmissionResult(Answer):
 
     success: bool
     msg: str
+    preflight: PreflightSummary | None = Field(None, description="If it could be queued.")
 
 
 class BatchAnswer(Answer):
@@ -111,11 +120,7 @@ async def _queue_get(call: Call[Nothing]) -> Given:
 async def _item_add(call: Call[AddBody]) -> Given:
     layer, body = call.layer, call.body
     item = requested_item(body.item, call.principal, key=body.idempotency_key)
-    try:
-        qsize = await run_in_threadpool(layer.add, item, body.place_in(layer))
-    except AlreadySubmittedError as known:
-        return {"item": known.items[0].message(), "qsize": _waiting(layer)}
-    return {"item": item.message(), "qsize": qsize}
+    return await _submitted(layer, item, lambda: layer.add(item, body.place_in(layer)))
 
 
 async def _item_add_batch(call: Call[BatchBody]) -> Given:
@@ -147,8 +152,7 @@ async def _item_update(call: Call[UpdateBody]) -> Given:
     item = requested_item(asked, call.principal)
     if not call.body.replace:
         item = replace(item, item_uid=uid)
-    qsize = await run_in_threadpool(call.layer.update, uid, item)
-    return {"item": item.message(), "qsize": qsize}
+    return await _submitted(call.layer, item, lambda: call.layer.update(uid, item))
 
 
 async def _item_execute(call: Call[AddBody]) -> Given:
@@ -160,11 +164,19 @@ async def _item_execute(call: Call[AddBody]) -> Given:
 
 async def executed(layer: DeviceLayer, item: Item) -> Given:
     """Run an item now; return what there is to say of it, or of the one with the same key."""
+    return await _submitted(layer, item, lambda: layer.execute(item))
+
+
+async def _submitted(layer: DeviceLayer, item: Item, submit: Callable[[], Accepted]) -> Given:
     try:
-        qsize = await run_in_threadpool(layer.execute, item)
+        accepted = await run_in_threadpool(submit)
     except AlreadySubmittedError as known:
-        return {"item": known.items[0].message(), "qsize": _waiting(layer)}
-    return {"item": item.message(), "qsize": qsize}
+        return {"item": known.items[0].message(), "qsize": _waiting(layer), "preflight": None}
+    return {
+        "item": item.message(),
+        "qsize": accepted.qsize,
+        "preflight": _told(accepted.preflight),
+    }
 
 
 async def _item_get(call: Call[PickBody]) -> Given:
@@ -262,13 +274,17 @@ def _checked(
     for asked in items:
         try:
             item = requested_item(parse(ItemBody, asked), asker)
-            layer.check(item)
+            summary = layer.check(item)
         except GentlyError as error:
             results.append({"success": False, "msg": f"Failed to add a plan: {error}"})
         else:
             found.append(item)
-            results.append({"success": True, "msg": ""})
+            results.append({"success": True, "msg": "", "preflight": _told(summary)})
     return found, results
+
+
+def _told(summary: PreflightSummary | None) -> dict[str, Any] | None:
+    return None if summary is None else summary.model_dump()
 
 
 def _waiting(layer: DeviceLayer) -> int:
@@ -301,7 +317,7 @@ QUEUE_ROUTES = (
         summary="Queue an item",
         body=AddBody,
         headers=("Idempotency-Key",),
-        answer=ItemDone,
+        answer=SubmittedItem,
         locked_by="queue",
     ),
     _commands(
@@ -318,7 +334,7 @@ QUEUE_ROUTES = (
         handler=_item_update,
         summary="Put another item in the place of one that waits",
         body=UpdateBody,
-        answer=ItemDone,
+        answer=SubmittedItem,
         locked_by="queue",
     ),
     _commands(
@@ -327,7 +343,7 @@ QUEUE_ROUTES = (
         summary="Run an item now, past those that wait",
         body=AddBody,
         headers=("Idempotency-Key",),
-        answer=ItemDone,
+        answer=SubmittedItem,
         locked_by="environment",
     ),
     _looks(

@@ -1,5 +1,6 @@
 """uvicorn, bound before the hardware is touched and ended without losing a signal."""
 
+import logging
 import socket
 from functools import partial
 
@@ -88,6 +89,7 @@ class ApiServer(uvicorn.Server):
                 app,
                 http=partial(GuardedProtocol, room),  # type: ignore[arg-type]  # it calls it
                 log_config=None,
+                log_level=logging.WARNING,  # below that it says each header, and so each key
                 access_log=False,
                 ws="websockets-sansio",
                 # It costs each follower of events more than the few bytes on loopback are worth.

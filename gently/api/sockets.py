@@ -13,8 +13,9 @@ from gently.api.messages import Json, RequestRefusedError, parse
 from gently.api.models import Nothing
 from gently.api.routes import ApiSocket
 from gently.api.slow import DeafClientError, drop, in_time
+from gently.api.standing import as_long_as_known
 from gently.api.status import status
-from gently.core.access import Principal, Scope, ScopeError
+from gently.core.access import NotAuthenticatedError, Principal, Scope, ScopeError
 from gently.core.console import line
 from gently.core.device_layer import DeviceLayer
 from gently.core.encoding import encoded
@@ -26,6 +27,7 @@ __all__ = ["SOCKETS", "socket_route"]
 _EVERY_S = 1.0
 _TRY_LATER = 1013
 _GOING_AWAY = 1001
+_NOT_KNOWN = 4401
 _MOST_REASON = 120  # a close frame has room for 123 bytes
 Messages = AsyncGenerator[str]
 
@@ -112,8 +114,11 @@ async def _send(socket: WebSocket, messages: Messages) -> None:
 async def _send_all(socket: WebSocket, messages: Messages) -> None:
     code, reason = _GOING_AWAY, "the device layer is shutting down"
     try:
-        async for message in messages:
-            await in_time(socket.send_text(message))
+        async with as_long_as_known(socket):
+            async for message in messages:
+                await in_time(socket.send_text(message))
+    except NotAuthenticatedError as error:
+        code, reason = _NOT_KNOWN, str(error)
     except SlowFollowerError as error:
         code, reason = _TRY_LATER, str(error)
         await drop(socket, error)

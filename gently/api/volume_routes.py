@@ -1,8 +1,9 @@
 """Routes of our own about what was taken: volumes by their UID, and Bluesky runs."""
 
-from typing import Annotated, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import BeforeValidator, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
@@ -23,6 +24,21 @@ class ListBody(OwnBody):
 _Text = Annotated[str, Field(max_length=200)]
 
 
+def _moment(given: Any) -> datetime:
+    """Return a moment that was given as a text: a number would be taken for seconds since 1970."""
+    try:
+        found = datetime.fromisoformat(given)
+        has_zone, moment = found.tzinfo is not None, found.astimezone(UTC)
+    except (OverflowError, TypeError, ValueError):
+        has_zone = False
+    if not has_zone:
+        raise ValueError("has to be an ISO time with a zone, such as 2026-11-21T09:30:00Z")
+    return moment
+
+
+_Moment = Annotated[datetime, BeforeValidator(_moment)]
+
+
 class VolumesBody(ListBody):
     """Which volumes: those that meet every condition."""
 
@@ -31,8 +47,8 @@ class VolumesBody(ListBody):
     acquisition: _Text | None = Field(None, description="The `acquisition_uid`.")
     plan: _Text | None = Field(None, description="The `plan_name`.")
     tag: _Text | None = Field(None, description="One of the `tags`.")
-    since: AwareDatetime | None = Field(None, description="Begun then or later.")
-    until: AwareDatetime | None = Field(None, description="Begun before.")
+    since: _Moment | None = Field(None, description="Begun then or later.")
+    until: _Moment | None = Field(None, description="Begun before.")
     status: Status = "complete"
     after: _Text | None = Field(None, description="The uid of the last volume of the page before.")
 

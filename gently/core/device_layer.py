@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -53,7 +54,7 @@ from gently.core.operations import (
     about_item,
 )
 from gently.core.oversight import Oversight
-from gently.core.preflight import QUICK, Preflight, PreflightReport
+from gently.core.preflight import Preflight, PreflightReport, PreflightSummary
 from gently.core.queue import PlanQueue
 from gently.core.queue_store import QueueStore
 from gently.core.runner import Runner
@@ -76,11 +77,27 @@ from storage import (
 )
 from storage import new_uid as new_volume_uid
 
-__all__ = ["DeviceLayer"]
+__all__ = ["Accepted", "DeviceLayer"]
 
 LOGGER = logging.getLogger(__name__)
 _PLAN_END_S = 5.0
 _GIVEN_BY_BLUESKY = frozenset({"uid", "time", "scan_id"})
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What there is to say of an item that was accepted.
+
+    Parameters
+    ----------
+    qsize
+        How many items then waited.
+    preflight
+        What its plan would do, as far as it was followed; an instruction has none.
+    """
+
+    qsize: int
+    preflight: PreflightSummary | None
 
 
 class DeviceLayer:
@@ -242,37 +259,38 @@ class DeviceLayer:
             problem = "only plans can be executed; an instruction is for the queue"
             raise PlanRefusedError(item.name, (FieldError("item_type", problem),))
 
-    def check(self, item: Item) -> None:
-        """Raise `PlanRefusedError` unless an item can be queued.
+    def check(self, item: Item) -> PreflightSummary | None:
+        """Raise `PlanRefusedError` unless an item can be queued; an instruction has no plan.
 
         Follows the plan for a moment only: before it runs it is followed to its end.
         """
         if item.item_type == "plan":
-            self._preflight.check(self._bound(item), QUICK).raise_refusals()
-        elif item.name != QUEUE_STOP:
+            return self._preflight.glance(self._bound(item))
+        if item.name != QUEUE_STOP:
             problem = f"the only instruction is {QUEUE_STOP!r}"
             raise PlanRefusedError(item.name, (FieldError("name", problem),))
+        return None
 
-    def add(self, item: Item, place: Place) -> int:
+    def add(self, item: Item, place: Place) -> Accepted:
         """Queue an item that would run; raises `PlanRefusedError`."""
-        self.check(item)
-        return self.queue.add(item, place)
+        summary = self.check(item)
+        return Accepted(self.queue.add(item, place), summary)
 
-    def update(self, item_uid: str, item: Item) -> int:
+    def update(self, item_uid: str, item: Item) -> Accepted:
         """Put an item that would run in the place of one that waits, and was not approved."""
         if self.queue.find(item_uid).approval is not None:
             raise WrongStateError(
                 f"{item_uid} was approved as it is, and cannot be changed: remove it, and propose "
                 "the other one."
             )
-        self.check(item)
-        return self.queue.update(item_uid, item)
+        summary = self.check(item)
+        return Accepted(self.queue.update(item_uid, item), summary)
 
-    def execute(self, item: Item) -> int:
+    def execute(self, item: Item) -> Accepted:
         """Run an item now; raises `PlanRefusedError`, or `WrongStateError` if busy."""
         self._refuse_instructions(item)
-        self.check(item)
-        return self.queue.execute(item)
+        summary = self.check(item)
+        return Accepted(self.queue.execute(item), summary)
 
     def propose(self, by: Principal, item: Item, *, ttl_s: float, note: str | None) -> Proposal:
         """Ask a person to approve an item that would run; raises `PlanRefusedError`."""

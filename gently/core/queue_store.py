@@ -10,6 +10,9 @@ Tables
     Every item: ``state``; ``place`` (among those that wait, ascending; NULL elsewhere);
     ``ended`` (its number in the history; NULL elsewhere); ``key`` (of the request that asked
     for it, if there was one); ``text`` (what a search looks at); ``body`` (all of it, JSON).
+``spent_key``
+    The keys of items that are not kept any more, with what was asked for (``body``): a request
+    that comes late once more must not be carried out again.
 ``setting``
     How the queue runs: one row, JSON.
 """
@@ -32,7 +35,7 @@ from gently.core.transitions import KEPT, QueueMode, QueueState
 
 __all__ = ["QueueStore", "QueueStoreError", "key_in_batch"]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _SCHEMA: Final = """
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS item (
@@ -42,8 +45,9 @@ CREATE TABLE IF NOT EXISTS item (
 CREATE INDEX IF NOT EXISTS item_place ON item (place) WHERE place IS NOT NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS item_ended ON item (ended) WHERE ended IS NOT NULL;
 CREATE INDEX IF NOT EXISTS item_running ON item (state) WHERE state IN ('running', 'paused');
+CREATE TABLE IF NOT EXISTS spent_key (key TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS setting (id INTEGER PRIMARY KEY CHECK (id = 1), body TEXT NOT NULL);
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 COMMIT;
 """
 _PUT: Final = """
@@ -144,7 +148,12 @@ class QueueStore:
     def with_key(self, key: str) -> list[Item]:
         """Return the items that the request with this key has made, in their order."""
         with self._lock, self._explained():
-            return self._bodies("key = ? OR key BETWEEN ? AND ? ORDER BY key", key, *_batch(key))
+            rows = self._db.execute(
+                "SELECT body FROM (SELECT key, body FROM item UNION ALL SELECT * FROM spent_key) "
+                "WHERE key = ? OR key BETWEEN ? AND ? ORDER BY key",
+                (key, *_batch(key)),
+            )
+            return [_decoded(body) for (body,) in rows]
 
     def history(
         self, *, limit: int, before: int | None = None, state: str | None = None, search: str = ""
@@ -232,15 +241,17 @@ class QueueStore:
         if left := frozenset(before.uids()) - frozenset(after.uids()):
             # What was replaced by another is gone; the others have begun, or were removed.
             left -= {item.item_uid for item in (*after.unfinished, *after.aside, *after.history)}
-            self._db.executemany("DELETE FROM item WHERE item_uid = ?", [(uid,) for uid in left])
+            for uid in left:
+                self._forget("item_uid = ?", uid)
 
     def _save_others(self, before: QueueState, after: QueueState) -> None:
         if after.running is not None and after.running is not before.running:
             self._put([after.running])
         self._put(_new(before.aside, after.aside))
-        (last,) = self._db.execute("SELECT coalesce(max(ended), 0) FROM item").fetchone()
-        for number, item in enumerate(_new(before.history, after.history), last + 1):
-            self._put([item], ended=number)
+        if ended := _new(before.history, after.history):
+            (last,) = self._db.execute("SELECT coalesce(max(ended), 0) FROM item").fetchone()
+            for number, item in enumerate(ended, last + 1):
+                self._put([item], ended=number)
 
     def _put(
         self,
@@ -258,7 +269,7 @@ class QueueStore:
                     ended,
                     item.key,
                     _text(item),
-                    encoded(asdict(item)).decode(),
+                    encoded(item).decode(),
                 )
                 for item in items
             ],
@@ -269,11 +280,18 @@ class QueueStore:
         if len(after.history) >= len(before.history) or _new(before.history, after.history):
             return
         first = after.history[0].item_uid if after.history else None
-        self._db.execute(
-            "DELETE FROM item WHERE ended IS NOT NULL AND "
+        self._forget(
+            "ended IS NOT NULL AND "
             "(? IS NULL OR ended < (SELECT ended FROM item WHERE item_uid = ?))",
-            (first, first),
+            *(first, first),
         )
+
+    def _forget(self, condition: str, *values: Any) -> None:
+        """Delete items, but for the keys that they came with."""
+        rest = f"FROM item WHERE {condition}"
+        spent = f"SELECT key, json_set(body, '$.result', NULL) {rest} AND key IS NOT NULL"
+        self._db.execute(f"INSERT INTO spent_key {spent}", values)
+        self._db.execute(f"DELETE {rest}", values)
 
 
 def key_in_batch(key: str, number: int) -> str:

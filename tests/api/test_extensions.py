@@ -126,13 +126,26 @@ def test_a_volume_that_is_not_there_is_not_found(client: TestClient) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=x", "limit=99999", "last=5", "status=good", "since=2026-11-21T08:00"],
+    [
+        "limit=0",
+        "limit=x",
+        "limit=99999",
+        "last=5",
+        "status=good",
+        "since=2026-11-21T08:00",
+        "since=0001-01-01T00:00:00%2B14:00",
+        "until=0.5",
+        "until=tomorrow",
+    ],
 )
 def test_a_list_that_cannot_be_given_is_refused_by_field(client: TestClient, query: str) -> None:
     response = client.get(f"/api/volumes?{query}")
 
     assert response.status_code == 422
-    assert response.json()["errors"][0]["field"] == query.partition("=")[0]
+    (error,) = response.json()["errors"]
+    assert error["field"] == query.partition("=")[0]
+    if error["field"] in ("since", "until"):
+        assert "such as 2026-11-21T09:30:00Z" in error["message"]
 
 
 # ---------------------------------------------------------------------- devices

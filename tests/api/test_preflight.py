@@ -6,7 +6,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from gently.core.device_layer import DeviceLayer
-from tests.api.talk import get, plan, post
+from tests.api.talk import ended, get, plan, post
+
+QUEUE_STOP = {"item_type": "instruction", "name": "queue_stop"}
 
 
 def preflight(client: TestClient, name: str, **kwargs: Any) -> dict[str, Any]:
@@ -75,3 +77,26 @@ def test_a_request_without_an_item_is_no_request(client: TestClient) -> None:
     answer = client.post("/api/plans/preflight", json={"plan": "snap"})
 
     assert answer.status_code == 422
+
+
+def test_whoever_submits_an_item_is_told_in_short(
+    client: TestClient, layer: DeviceLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layer.device("xy_stage"), "timeout_s", 0.001)
+    moves = plan("move_stage", x_um=500, y_um=20)
+    whole = post(client, "plans/preflight", item=moves)
+    told = {name: whole[name] for name in ("ok", "is_whole", "seconds", "warnings")}
+    assert "is given up" in told["warnings"][0]["message"]
+
+    added = post(client, "queue/item/add", item=moves, idempotency_key="told in short")
+    assert added["preflight"] == told
+    again = post(client, "queue/item/add", item=moves, idempotency_key="told in short")
+    assert again == {**added, "preflight": None}, "it was submitted before"
+    assert post(client, "queue/item/update", item=added["item"])["preflight"] == told
+    results = post(client, "queue/item/add/batch", items=[moves, QUEUE_STOP])["results"]
+    assert [result["preflight"] for result in results] == [told, None]
+    executed = post(client, "queue/item/execute", item=plan("sleep", duration_s=0))
+    assert executed["preflight"]["ok"]
+    ended(client, executed["item"]["item_uid"])
+    started = client.post("/api/plans/snap/execute", json={}).json()
+    assert started["preflight"]["is_whole"]

@@ -125,6 +125,23 @@ def test_nothing_is_approved_twice_or_after_it_was_rejected(
     assert len(get(client, "queue/get")["items"]) == 1
 
 
+def test_a_decision_that_is_sent_again_with_its_key_is_answered_as_the_first_time(
+    client: TestClient, owl: Headers, ada: Headers
+) -> None:
+    proposal, other = propose(client, owl), propose(client, owl)
+    keyed = {**ada, "Idempotency-Key": proposal["proposal_uid"]}
+    first = approve(client, proposal, keyed)
+    assert approve(client, proposal, keyed) == first
+    assert len(get(client, "queue/get")["items"]) == 1
+    refused = approve(client, other, keyed, status=409)
+    assert "submitted before" in refused["detail"], "it is the key of another request"
+    path = f"/api/proposals/{other['proposal_uid']}/reject"
+    body = {"reason": "no", "idempotency_key": "no"}
+    answers = [client.post(path, json=body, headers=ada).json() for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert answers[0]["state"] == "rejected"
+
+
 def test_an_agent_that_may_command_still_approves_nothing(
     client: TestClient, layer: DeviceLayer, owl: Headers, ada: Headers
 ) -> None:

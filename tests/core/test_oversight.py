@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from devices import CoreError
 from gently.core.device_layer import DeviceLayer
 from gently.core.oversight import Oversight
+from tests.core.lab import until
 from tests.demo import begin, demo_layer, ended, put_back
 
 
@@ -166,10 +167,13 @@ def test_how_long_stops_took_is_counted(layer: DeviceLayer) -> None:
 
 def test_a_motion_tells_where_the_stage_has_come_to(layer: DeviceLayer) -> None:
     ended(layer, begin(layer, "move_focus", z_um=12.5))
-    layer.oversight._positions.catch_up()
 
-    told = [e.data["positions_um"] for e in layer.events.after(0) if e.kind == "positions"]
-    assert {"focus.z": 12.5} in told
+    def is_told() -> bool:
+        layer.oversight._positions.catch_up()  # which tells five times a second and no more
+        told = [e.data["positions_um"] for e in layer.events.after(0) if e.kind == "positions"]
+        return {"focus.z": 12.5} in told
+
+    until(is_told)
 
 
 # ---------------------------------------------------------------------- the logs of a whole life

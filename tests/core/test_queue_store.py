@@ -2,12 +2,13 @@
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gently.core.errors import WrongStateError
+from gently.core.errors import ItemNotFoundError, WrongStateError
 from gently.core.items import Item, Result
 from gently.core.lifecycle import Step
 from gently.core.queue import AlreadySubmittedError, PlanQueue
@@ -178,6 +179,35 @@ def test_a_batch_with_a_key_is_added_once_and_its_key_is_for_nothing_else(disk: 
     with pytest.raises(WrongStateError, match="another request"):
         queue.add(Item(name="same", key="k"), len)
     assert queue.snapshot().uids() == uids
+
+
+def test_a_request_that_comes_late_is_known_although_its_item_was_cleared_from_the_history(
+    disk: Disk,
+) -> None:
+    queue = disk.queue()
+    once = Item(name="once", kwargs={"x": 1}, key="k")
+    queue.execute(once)
+    queue.end(Step.COMPLETE, result())
+    queue.add_batch([Item(name="same"), Item(name="same")], len, "both")
+    batch = queue.snapshot().uids()
+    queue.update(batch[0], Item(name="other"))  # under a uid of its own
+    queue.start()
+    queue.end(Step.COMPLETE, result())
+    queue.end(Step.COMPLETE, result())
+    queue.clear_history()
+
+    queue = disk.queue()
+    with pytest.raises(AlreadySubmittedError) as known:
+        queue.execute(replace(once, item_uid="another"))
+    assert [item.item_uid for item in known.value.items] == [once.item_uid]
+    with pytest.raises(AlreadySubmittedError) as known:
+        queue.add_batch([Item(name="same"), Item(name="same")], len, "both")
+    assert [item.item_uid for item in known.value.items] == batch
+    with pytest.raises(WrongStateError, match="another request"):
+        queue.execute(replace(once, kwargs={"x": 2}))
+    with pytest.raises(ItemNotFoundError):
+        queue.find(once.item_uid)
+    assert queue.search(limit=10) == []
 
 
 def test_the_whole_history_is_read_in_pages_and_searched(disk: Disk) -> None:

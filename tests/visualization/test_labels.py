@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from gently.visualization import VizServer, VolumeFeed
 from storage import LABELS, VolumeRecord, VolumeStore, labels_tag
+from tests import AUTHORIZATION
 from tests.visualization.specimen import embryo, keep
 
 PIXELS = embryo((6, 48, 64))
@@ -45,7 +46,7 @@ def test_outlines_are_a_picture_that_is_transparent_elsewhere(
     viz: VizServer, store: VolumeStore, source: VolumeRecord
 ) -> None:
     labels = found_in(store, source)
-    with httpx.Client(base_url=viz.url) as http:
+    with httpx.Client(base_url=viz.url, headers=AUTHORIZATION) as http:
         (found,) = http.get(f"/api/volumes/{source.uid}/detections").json()["detections"]
         assert (found["uid"], found["objects"][0]["name"]) == (labels.uid, "embryo 3")
         response = http.get(f"/api/labels/{labels.uid}")
@@ -71,7 +72,7 @@ def test_the_page_lays_the_latest_detection_over_the_slice_and_takes_it_away_aga
 ) -> None:
     with browser.new_context(viewport={"width": 1400, "height": 900}) as context:
         page = context.new_page()
-        page.goto(viz.url)
+        page.goto(viz.link)
         expect(page.locator("#uid")).to_have_text(source.uid)
         expect(page.locator("#overlay")).to_be_hidden()
         found_in(store, source)
@@ -95,7 +96,9 @@ def _lies_where_it_was_found(page: Page) -> None:
     slice_, name = page.locator("#slice").bounding_box(), page.locator("#overlay span").first
     where = name.bounding_box()
     outlines = page.locator("#outlines").bounding_box()
-    assert slice_ and where and outlines == slice_
+    assert slice_
+    assert where
+    assert outlines == slice_
     middle = (where["x"] + where["width"] / 2, where["y"] + where["height"] / 2)
     assert middle == pytest.approx(
         (

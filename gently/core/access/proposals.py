@@ -50,6 +50,7 @@ _NEXT: Final = {
     # Back, if the queue does not take it: it may have become too late, or the disk full.
     ProposalState.APPROVING: {ProposalState.APPROVED, ProposalState.PROPOSED},
 }
+_UNDECIDED: Final = {"decided_by": None, "decided": None, "key": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,8 @@ class Proposal:
         Of the item that it becomes when it is approved.
     decided_by, decided, reason
         Who decided, when, and why.
+    key
+        The idempotency key of the request that decided it, if it came with one.
     """
 
     item: Mapping[str, Any]
@@ -84,12 +87,17 @@ class Proposal:
     decided_by: str | None = None
     decided: float | None = None
     reason: str | None = None
+    key: str | None = None
 
     def message(self) -> dict[str, Any]:
         """Return it as it is sent."""
         found = asdict(self)
-        del found["key_id"]
+        del found["key_id"], found["key"]
         return found
+
+    def is_answer_to(self, key: str | None, state: ProposalState) -> bool:
+        """Whether the request with this key has decided it, and so."""
+        return key is not None and (self.key, self.state) == (key, state)
 
     def approved_item(self) -> Item:
         """Return the item that it becomes, with the approval."""
@@ -97,6 +105,7 @@ class Proposal:
             **{**self.item, "args": tuple(self.item["args"])},
             user=self.by,
             item_uid=self.item_uid,
+            key=self.key,
             approval={
                 "proposal_uid": self.proposal_uid,
                 "digest": self.digest,
@@ -140,11 +149,12 @@ class Proposals:
         self._announce = announce
         self._clock = clock
         self._lock = threading.Lock()
+        self._approving = threading.Lock()
         for proposal in self._in_state(ProposalState.APPROVING):
             if is_queued(proposal.item_uid):
                 self._become(proposal, ProposalState.APPROVED)
             else:
-                self._become(proposal, ProposalState.PROPOSED, by=None)
+                self._become(proposal, ProposalState.PROPOSED, **_UNDECIDED)
 
     def propose(
         self,
@@ -191,7 +201,13 @@ class Proposals:
         return [proposal for proposal in found if state in (None, proposal.state)][:limit]
 
     def approve(
-        self, by: Principal, proposal_uid: str, approved: str, queue: Callable[[Item], object]
+        self,
+        by: Principal,
+        proposal_uid: str,
+        approved: str,
+        queue: Callable[[Item], object],
+        *,
+        key: str | None = None,
     ) -> Proposal:
         """Approve the content with this digest, and have it queued.
 
@@ -203,6 +219,8 @@ class Proposals:
             The digest of what they have seen.
         queue
             Called with the item; if it raises, nothing is approved, and it is raised on.
+        key
+            The idempotency key of the request: repeated, it answers what it has done.
 
         Raises
         ------
@@ -212,28 +230,40 @@ class Proposals:
             If only a person can, or one who may command.
         """
         _refuse_unless_person(by)
-        with self._lock:
-            proposal = self._open(proposal_uid)
-            if not hmac.compare_digest(proposal.digest, approved):
-                raise ProposalError(
-                    f"What was approved is not what was proposed: the digest of {proposal_uid} is "
-                    f"{proposal.digest}. Look at it once more with GET /api/proposals/"
-                    f"{proposal_uid}."
-                )
-            deciding = self._become(proposal, ProposalState.APPROVING, by=by.name)
-        try:
-            queue(deciding.approved_item())
-        except BaseException:
-            self._become(deciding, ProposalState.PROPOSED, by=None)
-            raise
-        return self._become(deciding, ProposalState.APPROVED)
+        with self._approving:  # a repeated request waits for what becomes of the first
+            with self._lock:
+                proposal = self.get(proposal_uid)
+                is_same = hmac.compare_digest(proposal.digest, approved)
+                if is_same and proposal.is_answer_to(key, ProposalState.APPROVED):
+                    return proposal
+                _refuse_unless_open(proposal)
+                if not is_same:
+                    raise ProposalError(
+                        f"What was approved is not what was proposed: the digest of {proposal_uid} "
+                        f"is {proposal.digest}. Look at it once more with GET /api/proposals/"
+                        f"{proposal_uid}."
+                    )
+                decision = {"decided_by": by.name, "decided": self._clock(), "key": key}
+                deciding = self._become(proposal, ProposalState.APPROVING, **decision)
+            try:
+                queue(deciding.approved_item())
+            except BaseException:
+                self._become(deciding, ProposalState.PROPOSED, **_UNDECIDED)
+                raise
+            return self._become(deciding, ProposalState.APPROVED)
 
-    def reject(self, by: Principal, proposal_uid: str, reason: str) -> Proposal:
+    def reject(
+        self, by: Principal, proposal_uid: str, reason: str, *, key: str | None = None
+    ) -> Proposal:
         """Reject what was proposed; raises `ProposalError`, `ScopeError`."""
         _refuse_unless_person(by)
         with self._lock:
-            proposal = self._open(proposal_uid)
-            return self._become(proposal, ProposalState.REJECTED, by=by.name, reason=reason)
+            proposal = self.get(proposal_uid)
+            if proposal.is_answer_to(key, ProposalState.REJECTED):
+                return proposal
+            _refuse_unless_open(proposal)
+            decision = {"decided_by": by.name, "decided": self._clock(), "key": key}
+            return self._become(proposal, ProposalState.REJECTED, reason=reason or None, **decision)
 
     def check(self, item: Item) -> None:
         """Raise `PlanRefusedError` if this was approved, and is not what was approved."""
@@ -251,26 +281,11 @@ class Proposals:
 
     # ------------------------------------------------------------------ states
 
-    def _open(self, proposal_uid: str) -> Proposal:
-        """Return one that can be decided; raises `ProposalError`."""
-        proposal = self.get(proposal_uid)
-        if proposal.state is ProposalState.PROPOSED:
-            return proposal
-        who = f" by {proposal.decided_by}" if proposal.decided_by else ""
-        raise ProposalError(
-            f"The proposal {proposal_uid} is {proposal.state}{who} already, and is decided once; "
-            "propose it anew to have it done again."
-        )
-
-    def _become(
-        self, proposal: Proposal, state: ProposalState, *, by: str | None = "", reason: str = ""
-    ) -> Proposal:
-        """Write another state down; `by` says who decided, or None that nobody has."""
+    def _become(self, proposal: Proposal, state: ProposalState, **decision: Any) -> Proposal:
+        """Write another state down, and what is to be said of the decision."""
         if state not in _NEXT.get(proposal.state, ()):
             raise ProposalError(f"a proposal that is {proposal.state} cannot become {state}")
-        after = replace(proposal, state=state, reason=reason or proposal.reason)
-        if by != "":
-            after = replace(after, decided_by=by, decided=self._clock() if by else None)
+        after = replace(proposal, state=state, **decision)
         self._write(after)
         self._announce(after)
         return after
@@ -290,6 +305,15 @@ class Proposals:
             "INSERT OR REPLACE INTO proposal (proposal_uid, state, made, body) VALUES (?, ?, ?, ?)",
             *(proposal.proposal_uid, str(proposal.state), proposal.made),
             encoded(asdict(proposal)).decode(),
+        )
+
+
+def _refuse_unless_open(proposal: Proposal) -> None:
+    if proposal.state is not ProposalState.PROPOSED:
+        who = f" by {proposal.decided_by}" if proposal.decided_by else ""
+        raise ProposalError(
+            f"The proposal {proposal.proposal_uid} is {proposal.state}{who} already, and is "
+            "decided once; propose it anew to have it done again."
         )
 
 

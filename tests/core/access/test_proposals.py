@@ -91,6 +91,39 @@ def test_nothing_is_approved_twice(proposals: Proposals, queue: list[Item]) -> N
     assert len(queue) == 1
 
 
+def test_a_decision_with_a_key_is_made_once_however_often_it_is_asked_for(
+    proposals: Proposals, database: AccessDatabase, queue: list[Item]
+) -> None:
+    proposed, other = propose(proposals), propose(proposals)
+    together, answers = threading.Barrier(8), list[Proposal]()
+
+    def approve(these: Proposals = proposals, key: str = "k") -> None:
+        uid = proposed.proposal_uid
+        answers.append(these.approve(ADA, uid, proposed.digest, queue.append, key=key))
+
+    def at_once() -> None:
+        together.wait()
+        approve()
+
+    threads = [threading.Thread(target=at_once) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    approve(Proposals(database))  # after a restart
+    assert answers == [proposals.get(proposed.proposal_uid)] * 9
+    assert [(item.item_uid, item.key) for item in queue] == [(proposed.item_uid, "k")]
+    with pytest.raises(ProposalError, match="approved by ada already"):
+        approve(key="another")
+    with pytest.raises(ProposalError, match="approved by ada already"):
+        proposals.reject(ADA, proposed.proposal_uid, "no", key="k")
+
+    for _ in range(2):
+        rejected = proposals.reject(ADA, other.proposal_uid, "no", key="k2")
+        assert (rejected.state, rejected.reason) == ("rejected", "no")
+    assert "key" not in rejected.message()
+
+
 def test_of_two_who_approve_at_once_one_does(proposals: Proposals, queue: list[Item]) -> None:
     proposed = propose(proposals)
     together, refused = threading.Barrier(8), []
