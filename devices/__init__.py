@@ -14,6 +14,7 @@ from devices.errors import (
     LimitError,
     StoppedError,
 )
+from devices.finder import Finder, FindRequest, Projection, Search
 from devices.frames import (
     AcquiredVolume,
     Compression,
@@ -43,6 +44,8 @@ __all__ = [
     "DeviceError",
     "DeviceModel",
     "FileFormat",
+    "FindRequest",
+    "Finder",
     "FocusDrive",
     "FrameSink",
     "HardwareDevice",
@@ -58,6 +61,8 @@ __all__ = [
     "OpenSink",
     "Pace",
     "PlannedVolume",
+    "Projection",
+    "Search",
     "Shutter",
     "Stage",
     "StoppedError",

@@ -2,7 +2,17 @@
 
 from typing import cast
 
-from devices import Camera, FocusDrive, HardwareDevice, LightSheet, Limits, Shutter, Stage, XYStage
+from devices import (
+    Camera,
+    Finder,
+    FocusDrive,
+    HardwareDevice,
+    LightSheet,
+    Limits,
+    Shutter,
+    Stage,
+    XYStage,
+)
 from devices.core import Core
 
 NO_CORE = cast("Core", None)
@@ -57,4 +67,5 @@ def bench() -> dict[str, HardwareDevice]:
         slicing="stepped",
         open_sink=nowhere,  # type: ignore[arg-type]
     )
+    devices["finder"] = Finder("finder", core=NO_CORE, detectors=("classical",), search=nowhere)  # type: ignore[arg-type]
     return devices

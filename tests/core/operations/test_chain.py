@@ -103,7 +103,7 @@ def damage(draw: st.DrawFn) -> bytes:
 
 
 @settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(content=damage())
 def test_any_single_edit_removal_or_change_of_order_is_found(path: Path, content: bytes) -> None:
