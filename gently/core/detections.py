@@ -25,7 +25,6 @@ from gently.core.errors import FieldError, GentlyError, WrongStateError, field_e
 from gently.core.operations import Check, Metrics
 from gently.detection import KINDS, DetectorKind
 from gently.detector_child import (
-    LABELS,
     Finding,
     Order,
     Outcome,
@@ -34,9 +33,16 @@ from gently.detector_child import (
     SupervisorError,
     SweepOrder,
     View,
-    labels_tag,
 )
-from storage import StorageError, VolumeNotFoundError, VolumeRecord, VolumeStore, new_uid
+from storage import (
+    LABELS,
+    StorageError,
+    VolumeNotFoundError,
+    VolumeRecord,
+    VolumeStore,
+    labels_tag,
+    new_uid,
+)
 
 __all__ = [
     "DetectionNotFoundError",

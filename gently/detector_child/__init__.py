@@ -7,18 +7,15 @@ two. Importing this loads no detector.
 from gently.detector_child.child import ChildDiedError
 from gently.detector_child.supervisor import Limits, Outcome, Supervisor, SupervisorError
 from gently.detector_child.values import (
-    LABELS,
     Finding,
     NamedObject,
     Order,
     Sharpest,
     SweepOrder,
     View,
-    labels_tag,
 )
 
 __all__ = [
-    "LABELS",
     "ChildDiedError",
     "Finding",
     "Limits",
@@ -30,5 +27,4 @@ __all__ = [
     "SupervisorError",
     "SweepOrder",
     "View",
-    "labels_tag",
 ]

@@ -23,7 +23,6 @@ from gently.detection import (
     match,
 )
 from gently.detector_child.values import (
-    LABELS,
     Answer,
     Finding,
     NamedObject,
@@ -31,9 +30,8 @@ from gently.detector_child.values import (
     Sharpest,
     SweepOrder,
     View,
-    labels_tag,
 )
-from storage import FrameInfo, Volume, VolumeRecord, VolumeSpec, VolumeStore
+from storage import LABELS, FrameInfo, Volume, VolumeRecord, VolumeSpec, VolumeStore, labels_tag
 
 __all__ = ["Worker"]
 

@@ -10,15 +10,13 @@ from rpyc.core.stream import SocketStream
 
 from benchmarks.detection import overlaps
 from gently.detector_child import (
-    LABELS,
     Finding,
     Outcome,
     Supervisor,
     SupervisorError,
-    labels_tag,
 )
 from gently.detector_child import child as child_module
-from storage import VolumeRecord
+from storage import LABELS, VolumeRecord, labels_tag
 from tests.detection.sam.test_models import Evil
 from tests.detector_child.conftest import PHANTOM, Bench, bench_in, until
 
