@@ -25,7 +25,7 @@ from gently.wire import ClientError
 
 if TYPE_CHECKING:
     from gently.agent.image_manager import ImageManager
-    from gently.visualization import VolumeFeed
+    from gently.visualization import VizServer, VolumeFeed
 
 # The page and the store are imported where they are needed: --run stop must not wait for them.
 # ruff: noqa: PLC0415
@@ -193,15 +193,21 @@ def _stay(
     ended = None if interactive else _end_signal()
     images = records.images
     feed = VolumeFeed()
-    page_url = None
+    page = None
     if settings.viz:
-        page = VizServer(images.store, feed, settings.viz_port, lineage=images.trace)
-        page_url = stack.enter_context(page).url
+        page = VizServer(
+            images.store,
+            feed,
+            settings.viz_port,
+            lineage=images.trace,
+            device_layer=device_layer,
+        )
+        stack.enter_context(page)
     if ended is None:
-        return _prompt(stack, device_layer, records, feed, page_url)
+        return _prompt(stack, device_layer, records, feed, page)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     LOGGER.setLevel(logging.INFO)
-    LOGGER.info("reading %s; page: %s", images.store.root, page_url or "none")
+    LOGGER.info("reading %s; page: %s", images.store.root, page.url if page else "none")
     stack.enter_context(VolumeFollower(device_layer, images, feed.announce, LOGGER.info))
     # A wait without a timeout cannot be interrupted on Windows.
     while not ended.wait(0.2):
@@ -214,7 +220,7 @@ def _prompt(
     device_layer: DeviceLayerClient,
     records: Records,
     feed: "VolumeFeed",
-    page_url: str | None,
+    page: "VizServer | None",
 ) -> int:
     from gently.agent.follower import VolumeFollower
 
@@ -227,7 +233,13 @@ def _prompt(
         )
         return Exit.USAGE
     images = records.images
-    copilot = Copilot(device_layer, records.begin_session(), images.trace, page_url=page_url)
+    copilot = Copilot(
+        device_layer,
+        records.begin_session(),
+        images.trace,
+        page_url=page.url if page else None,
+        page_link=page.link if page else None,
+    )
     stack.enter_context(VolumeFollower(device_layer, images, feed.announce, copilot.notify))
     copilot.run()
     return Exit.DONE

@@ -150,7 +150,7 @@ def _moving(bench: Bench) -> None:
 
 
 def _exposing(bench: Bench) -> None:
-    bench.execute("snap_bottom", exposure_ms=1000)
+    bench.execute("snap", exposure_ms=1000, light_sheet="bottom")
     _until(lambda: _is_lit(bench.world))
     bench.dawdle(0.2)
 

@@ -314,8 +314,7 @@ class LightSheet(HardwareDevice):
             view: found_um[f"{one.drive.name}.z"] for view, one in self.slicer.views.items()
         }
         self.slicer.check(request, drives_um)
-        asked_um = request.center_um
-        centers_um = {v: drives_um[v] if asked_um is None else asked_um for v in request.views}
+        centers_um = self.slicer.centers_um(request, drives_um)
         planned = self._plan(request, centers_um, found_um)
         course = self.slicer.course(request, drives_um)
         came = dict.fromkeys(request.views, 0)

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -79,6 +79,14 @@ class Course:
     lit_s: float
 
 
+@dataclass(frozen=True)
+class _Left:
+    """Where the drive was left in the middle of a sweep, and the middle that the sweep had."""
+
+    at_um: float
+    center_um: float
+
+
 class Slicer(Protocol):
     """Takes the slices of volumes, and owns the light in which it does."""
 
@@ -93,6 +101,9 @@ class Slicer(Protocol):
     @property
     def pace_source(self) -> str:
         """Where the times of its slices come from."""
+
+    def centers_um(self, request: VolumeRequest, drives_um: Places) -> Places:
+        """Return the middles of the volumes: what was asked for, or else where the drives are."""
 
     def check(self, request: VolumeRequest, drives_um: Places) -> None:
         """Raise `LimitError` if it could not be taken from there; asks no hardware."""
@@ -130,11 +141,25 @@ class Stepper:
         self._core = core
         self._camera = view.camera
         self._drive = view.drive
+        self._left: _Left | None = None
 
     @property
     def pace_source(self) -> str:
         """Where the times of its slices come from."""
         return f"readout of a frame {self._camera.readout.source}"
+
+    def centers_um(self, request: VolumeRequest, drives_um: Places) -> Places:
+        """Return the middle of a volume: what was asked for, or else where the drive is.
+
+        A drive that could not go back after a sweep, as when it was stopped on its way, is at
+        some slice of it. As long as it is left there, the middle is that of the sweep.
+        """
+        if request.center_um is not None:
+            return {"a": request.center_um}
+        left, drive_um = self._left, drives_um["a"]
+        if request.is_sweep and left and abs(drive_um - left.at_um) <= self._drive.tolerance_um:
+            return {"a": left.center_um}
+        return {"a": drive_um}
 
     def check(self, request: VolumeRequest, drives_um: Places) -> None:
         """Raise `LimitError` if a slice would lie beyond the drive's limits; asks no hardware."""
@@ -145,11 +170,12 @@ class Stepper:
                 field="lines" if request.line else "powers_percent",
             )
         if request.goes_somewhere:
-            check_sweep(request, self._drive, drives_um["a"])
+            center_um = self.centers_um(request, drives_um)["a"]
+            check_sweep(request, self._drive, drives_um["a"], center_um)
 
     def course(self, request: VolumeRequest, drives_um: Places) -> Course:
         """Return what the drive and the light would do, as far as it is known beforehand."""
-        frames_s, dark_s, stations_um = self._times(request, drives_um["a"])
+        frames_s, dark_s, stations_um = self._times(request, drives_um)
         lit_s = frames_s + max(0.0, self.light_pace.seconds(0))
         return Course({"a": stations_um}, dark_s + frames_s, lit_s)
 
@@ -169,7 +195,7 @@ class Stepper:
         center_um = centers_um["a"]
         positions_um = request.positions_um(center_um)
         buffer_frames = self._core.buffer_frames(self._camera.label)
-        frames_s, _, _ = self._times(request, center_um)
+        frames_s, _, _ = self._times(request, centers_um)
         with ExitStack() as undo:
             if request.is_sweep:
                 undo.enter_context(self._back_to(center_um))
@@ -186,17 +212,15 @@ class Stepper:
             yield slices
 
     def _times(
-        self, request: VolumeRequest, drive_um: float
+        self, request: VolumeRequest, drives_um: Places
     ) -> tuple[float, float, tuple[float, ...]]:
         """Return how long all frames take, how long the ways in the dark, and where it turns."""
         frame_s = request.exposure_ms / 1000 + max(0.0, self._camera.readout.seconds(0))
         frames_s = request.num_slices * frame_s
         if not request.goes_somewhere:
             return frames_s, 0.0, ()
-        first_um, last_um = request.ends_um(
-            drive_um if request.center_um is None else request.center_um
-        )
-        dark_s = self._drive.duration_s((drive_um,), (first_um,))
+        first_um, last_um = request.ends_um(self.centers_um(request, drives_um)["a"])
+        dark_s = self._drive.duration_s((drives_um["a"],), (first_um,))
         if not request.is_sweep:
             return frames_s, dark_s, (first_um,)
         step_s = self._drive.duration_s((first_um,), (first_um + request.step_um,))
@@ -231,11 +255,19 @@ class Stepper:
         finally:
             try:
                 self._go_to(center_um)
+                self._left = None
             except DeviceError as error:
+                self._remember(center_um)
                 # Only a stop may leave it there without spoiling a volume that is whole.
                 if is_whole and not isinstance(error, StoppedError):
                     raise
                 LOGGER.warning("%s stays where it is: %s", self._drive.name, error)
+
+    def _remember(self, center_um: float) -> None:
+        """Take note of where the drive is left, and of what sweep, once it is at rest."""
+        with suppress(DeviceError):  # one that does not answer is told by whoever stopped it
+            self._drive.check_safe()
+            self._left = _Left(self._drive.position_um, center_um)
 
     def _go_to(self, position_um: float) -> None:
         self._drive.set(position_um).wait_answered(self._drive.timeout_s)
@@ -294,9 +326,10 @@ class Stepper:
         )
 
 
-def check_sweep(request: VolumeRequest, drive: FocusDrive, drive_um: float) -> None:
+def check_sweep(
+    request: VolumeRequest, drive: FocusDrive, drive_um: float, center_um: float
+) -> None:
     """Raise `LimitError` if a slice would lie beyond the limits of the drive that is at a place."""
-    center_um = drive_um if request.center_um is None else request.center_um
     try:
         for end_um in request.ends_um(center_um):
             drive.target_um(end_um, (drive_um,))

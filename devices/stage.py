@@ -82,7 +82,7 @@ class Stage(HardwareDevice):
             self._remember(self._named(found_um))
             if before_um and _distance_um(found_um, target_um) <= self.tolerance_um:
                 known_s = self._known_s(_ways(before_um, target_um))
-                self.pace.learn(way_um, time.monotonic() - began - known_s)
+                self.pace.learn(self._size(way_um), time.monotonic() - began - known_s)
                 status.finish_progress()
 
         return self._status(self._go(target_um, on_its_way), arrived, status)
@@ -111,7 +111,8 @@ class Stage(HardwareDevice):
     def duration_s(self, before_um: Position, after_um: Position) -> float:
         """Return how long a motion should take."""
         way_um = _distance_um(before_um, after_um)
-        return self._known_s(_ways(before_um, after_um)) + max(0.0, self.pace.seconds(way_um))
+        left_out_s = max(0.0, self.pace.seconds(self._size(way_um)))
+        return self._known_s(_ways(before_um, after_um)) + left_out_s
 
     def read_speeds(self) -> None:
         """Ask the hardware how fast it is; what it does not tell is learned from its motions."""
@@ -174,6 +175,10 @@ class Stage(HardwareDevice):
             for law, way_um in zip(self._laws, ways_um, strict=True)
         )
         return math.ceil(longest_s / POLL_S) * POLL_S
+
+    def _size(self, way_um: float) -> float:
+        """Return in what the time that is not known is a line."""
+        return way_um
 
     def _remember(self, values: Mapping[str, Any]) -> None:
         self._is_where_it_was_read = True
@@ -323,6 +328,12 @@ class FocusDrive(Stage):
     def position_um(self) -> float:
         """The position read from the hardware now, in µm."""
         return float(self.read()[self.name]["value"])
+
+    def _size(self, way_um: float) -> float:
+        # A motor tells its speed. What tells none is a piezo, and settles: in equal times the
+        # rest of its way shrinks by equal parts, until it is within the tolerance.
+        is_motor = any(self._laws)
+        return way_um if is_motor else math.log1p(way_um / self.tolerance_um)
 
     def _read_hardware(self) -> dict[str, float]:
         return {self.name: self._core.position(self.label)}

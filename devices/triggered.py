@@ -163,6 +163,11 @@ class TriggeredSlicer:
         filter_khz = min(view.scanner.filter_khz for view in views)
         return slice_timing(request.exposure_ms, slowest, filter_khz=filter_khz)
 
+    def centers_um(self, request: VolumeRequest, drives_um: Places) -> Places:
+        """Return the middles of the volumes: what was asked for, or else where the piezos are."""
+        asked_um = request.center_um
+        return {v: drives_um[v] if asked_um is None else asked_um for v in request.views}
+
     def check(self, request: VolumeRequest, drives_um: Places) -> None:
         """Raise `LimitError` if it cannot be taken from there; asks no hardware."""
         self.light.line(request.line)
@@ -172,10 +177,9 @@ class TriggeredSlicer:
             raise LimitError(
                 f"the controller steps upwards, not by {request.step_um:g} µm", field="step_um"
             )
-        for name in request.views:
-            view, drive_um = self.views[name], drives_um[name]
-            check_sweep(request, view.drive, drive_um)
-            center_um = drive_um if request.center_um is None else request.center_um
+        for name, center_um in self.centers_um(request, drives_um).items():
+            view = self.views[name]
+            check_sweep(request, view.drive, drives_um[name], center_um)
             for end_um in request.ends_um(center_um):
                 _check_mirror(request, view, end_um)
         self.timing(request)
@@ -185,11 +189,10 @@ class TriggeredSlicer:
         timing = self.timing(request)
         slices = request.num_slices * len(request.views)
         seconds, stations_um = slices * timing.slice_ms / 1000, {}
-        for name in request.views:
-            drive, drive_um = self.views[name].drive, drives_um[name]
-            center_um = drive_um if request.center_um is None else request.center_um
+        for name, center_um in self.centers_um(request, drives_um).items():
             if request.goes_somewhere:
                 stations_um[name] = (center_um, *request.ends_um(center_um), center_um)
+                drive, drive_um = self.views[name].drive, drives_um[name]
                 seconds += drive.duration_s((drive_um,), (center_um,))
         return Course(stations_um, seconds, slices * timing.laser_ms / 1000)
 

@@ -27,7 +27,7 @@ from plans.parameters import (
     inject,
 )
 
-__all__ = ["acquire_volume", "snap", "snap_bottom"]
+__all__ = ["acquire_volume", "snap"]
 
 _SUMMARY = ("uid", "path", "shape", "dtype", "session_id")
 
@@ -47,7 +47,8 @@ def acquire_volume(
         float | None,
         Field(
             description="Middle of the sweep on the slice drive, in µm, or the place of all "
-            "slices if step_um is 0; by default where the drive is."
+            "slices if step_um is 0; by default where the drive is, or, while it is left where a "
+            "sweep was stopped on its way, the middle of that sweep."
         ),
     ] = None,
     file_format: Annotated[
@@ -157,21 +158,6 @@ def snap(
             stages=stages,
         )
     )
-
-
-def snap_bottom(
-    exposure_ms: ExposureMs = 10.0,
-    light_sheet: LightSheet = inject("bottom"),
-    stages: list[Stage] = all_devices(),
-) -> MsgGenerator[dict[str, Any]]:
-    """Take one frame with the camera below the sample, in the light of its lamp, and publish it.
-
-    Returns
-    -------
-    dict
-        As of `acquire_volume`.
-    """
-    return (yield from snap(exposure_ms=exposure_ms, light_sheet=light_sheet, stages=stages))
 
 
 def _channels(

@@ -57,8 +57,8 @@ class Copilot:
         Where each line is recorded.
     trace : callable
         Returns the lineage of a uid, or raises `DataStoreError`.
-    page_url : str, optional
-        Where the viz page is.
+    page_url, page_link : str, optional
+        Where the viz page is; and by which one comes in, which is shown once.
     console : Console, optional
         Where to print.
     """
@@ -70,12 +70,14 @@ class Copilot:
         trace: Callable[[str], Trace],
         *,
         page_url: str | None = None,
+        page_link: str | None = None,
         console: Console | None = None,
     ) -> None:
         self._device_layer = device_layer
         self._queue = QueueServerClient(device_layer, trace)
         self._journal = journal
         self._page_url = page_url
+        self._page_link = page_link
         self._console = console or Console()
         self._commands: PromptSession[str] = PromptSession(key_bindings=stopping(self._stop))
         self._commands.app.ttimeoutlen = ESCAPE_S
@@ -92,8 +94,8 @@ class Copilot:
     def run(self) -> None:
         """Read and carry out commands until `quit` or the end of input."""
         self._console.print(GREETING)
-        if self._page_url is not None:
-            self._console.print(f"The page is at {self._page_url}")
+        if self._page_link is not None:
+            self._console.print(f"The page is at {self._page_link}", soft_wrap=True)
         with self._control:
             for line in self._lines():
                 if not self._carry_out(line):

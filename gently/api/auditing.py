@@ -1,7 +1,7 @@
 """The audit log at the HTTP edge: one line for each command, whatever became of it.
 
-It is taken when the answer begins, outside of everything that may refuse: a request that was
-turned away at the door leaves its line as well.
+It is taken outside of everything that may refuse, so that a request that was turned away at the
+door leaves its line as well; and when all is said, so that nobody waits for it.
 """
 
 from collections.abc import Mapping
@@ -47,28 +47,27 @@ class Audited:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and record what came of it before it is answered."""
+        """Pass the request on, and record what came of it."""
         if scope["type"] != "http":
             with about_item(""):
                 await self._app(scope, receive, send)
             return
         layer: DeviceLayer = scope["state"]["layer"]
-        note, is_answered = Note(), False
+        note = Note()
+        status: int | None = None  # the client has left, or something of ours has failed
 
-        async def recording(message: Message) -> None:
-            nonlocal is_answered
-            if message["type"] == "http.response.start" and not is_answered:
-                is_answered = True
-                _record(layer, scope, note, message["status"])
+        async def listening(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
             await send(message)
 
         known = {**scope, "state": {**scope["state"], "note": note}}
         try:
             with about_item(""):
-                await self._app(known, receive, recording)
+                await self._app(known, receive, listening)
         finally:
-            if not is_answered:  # the client has left, or something of ours has failed
-                _record(layer, scope, note, None)
+            _record(layer, scope, note, status)
 
 
 def _record(layer: DeviceLayer, scope: Scope, note: Note, status: int | None) -> None:

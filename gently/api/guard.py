@@ -6,8 +6,6 @@ ours; a password is taken from our own pages only, whereas a page that sends a k
 it.
 """
 
-import base64
-import binascii
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -18,6 +16,7 @@ from starlette.websockets import WebSocketClose
 
 from gently.api.messages import Json
 from gently.api.standing import Identify
+from gently.browser import basic_password, is_foreign
 from gently.core.access import (
     Access,
     NotAuthenticatedError,
@@ -117,25 +116,11 @@ class Authenticated:
             case "bearer":
                 return access.sessions.check(given.strip())
             case "basic":
-                if _is_foreign(headers):
+                if is_foreign(headers):
                     raise ScopeError(_FOREIGN_PAGE)
-                return access.keys.check(_password(given)).principal
+                if password := basic_password(given):
+                    return access.keys.check(password).principal
         raise NotAuthenticatedError(_NO_KEY)
-
-
-def _password(given: str) -> str:
-    try:
-        return base64.b64decode(given, validate=True).decode().partition(":")[2]
-    except (binascii.Error, UnicodeDecodeError):
-        raise NotAuthenticatedError(_NO_KEY) from None
-
-
-def _is_foreign(headers: Headers) -> bool:
-    """Whether a browser says that another page than one of ours makes this request."""
-    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-        return True
-    origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != headers.get("host")
 
 
 async def _refuse(status: int, reason: str, scope: Scope, receive: Receive, send: Send) -> None:

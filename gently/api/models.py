@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gently.core.lifecycle import ItemState
-from gently.core.preflight import Complaint, PreflightReport
 
 __all__ = [
     "Answer",
@@ -19,7 +18,6 @@ __all__ = [
     "LockKey",
     "Nothing",
     "OwnBody",
-    "PreflightSummary",
     "Progress",
     "QueuedItem",
     "Refusal",
@@ -160,20 +158,6 @@ class QueuedItem(ItemAnswer):
     """An item, and what became of it."""
 
     result: ResultAnswer | None = Field(None, description="Once it has ended.")
-
-
-class PreflightSummary(Answer):
-    """What a preflight has found, in short; `POST /api/plans/preflight` tells all of it."""
-
-    ok: bool = Field(description="Whether nothing speaks against it.")
-    is_whole: bool = Field(description="Whether it was followed to its end, in the time there was.")
-    seconds: float = Field(description="Estimate of how long it takes, as far as it was followed.")
-    warnings: list[Complaint] = Field(description="What the plan complains of.")
-
-    @classmethod
-    def of(cls, report: PreflightReport | None) -> dict[str, Any] | None:
-        """Return the summary of a report; an instruction has none."""
-        return None if report is None else report.model_dump(include=set(cls.model_fields))
 
 
 class Progress(Answer):

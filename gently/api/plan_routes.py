@@ -2,12 +2,13 @@
 
 from pydantic import ConfigDict, Field
 
-from gently.api.models import Answer, IdempotencyKey, LockKey, PreflightSummary, QueuedItem
+from gently.api.models import Answer, IdempotencyKey, LockKey, QueuedItem
 from gently.api.queue_routes import executed
 from gently.api.routes import ApiRoute, Call, Given
 from gently.core.access import Scope
 from gently.core.errors import PlanNotFoundError
 from gently.core.items import Item
+from gently.core.preflight import PreflightSummary
 
 __all__ = ["PLAN_ROUTES"]
 

@@ -8,16 +8,7 @@ from pydantic import ConfigDict, Field, StrictBool
 from starlette.concurrency import run_in_threadpool
 
 from gently.api.messages import RequestRefusedError, parse
-from gently.api.models import (
-    Answer,
-    Body,
-    Done,
-    ItemBody,
-    Json,
-    Nothing,
-    PreflightSummary,
-    QueuedItem,
-)
+from gently.api.models import Answer, Body, Done, ItemBody, Json, Nothing, QueuedItem
 from gently.api.queue_bodies import (
     AddBody,
     BatchBody,
@@ -32,6 +23,7 @@ from gently.core.access import Principal, Scope
 from gently.core.device_layer import Accepted, DeviceLayer
 from gently.core.errors import FieldError, GentlyError, PlanRefusedError, WrongStateError
 from gently.core.items import Item
+from gently.core.preflight import PreflightSummary
 from gently.core.queue import AlreadySubmittedError
 from gently.core.transitions import QueueMode
 
@@ -183,7 +175,7 @@ async def _submitted(layer: DeviceLayer, item: Item, submit: Callable[[], Accept
     return {
         "item": item.message(),
         "qsize": accepted.qsize,
-        "preflight": PreflightSummary.of(accepted.preflight),
+        "preflight": _told(accepted.preflight),
     }
 
 
@@ -282,13 +274,17 @@ def _checked(
     for asked in items:
         try:
             item = requested_item(parse(ItemBody, asked), asker)
-            report = layer.check(item)
+            summary = layer.check(item)
         except GentlyError as error:
             results.append({"success": False, "msg": f"Failed to add a plan: {error}"})
         else:
             found.append(item)
-            results.append({"success": True, "msg": "", "preflight": PreflightSummary.of(report)})
+            results.append({"success": True, "msg": "", "preflight": _told(summary)})
     return found, results
+
+
+def _told(summary: PreflightSummary | None) -> dict[str, Any] | None:
+    return None if summary is None else summary.model_dump()
 
 
 def _waiting(layer: DeviceLayer) -> int:

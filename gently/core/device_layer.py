@@ -54,7 +54,7 @@ from gently.core.operations import (
     about_item,
 )
 from gently.core.oversight import Oversight
-from gently.core.preflight import QUICK, Preflight, PreflightReport
+from gently.core.preflight import Preflight, PreflightReport, PreflightSummary
 from gently.core.queue import PlanQueue
 from gently.core.queue_store import QueueStore
 from gently.core.runner import Runner
@@ -94,7 +94,7 @@ class Accepted:
     """
 
     qsize: int
-    preflight: PreflightReport | None
+    preflight: PreflightSummary | None
 
 
 class DeviceLayer:
@@ -247,15 +247,13 @@ class DeviceLayer:
             problem = "only plans can be executed; an instruction is for the queue"
             raise PlanRefusedError(item.name, (FieldError("item_type", problem),))
 
-    def check(self, item: Item) -> PreflightReport | None:
-        """Raise `PlanRefusedError` unless an item can be queued; an instruction has no report.
+    def check(self, item: Item) -> PreflightSummary | None:
+        """Raise `PlanRefusedError` unless an item can be queued; an instruction has no plan.
 
         Follows the plan for a moment only: before it runs it is followed to its end.
         """
         if item.item_type == "plan":
-            report = self._preflight.check(self._bound(item), QUICK)
-            report.raise_refusals()
-            return report
+            return self._preflight.glance(self._bound(item))
         if item.name != QUEUE_STOP:
             problem = f"the only instruction is {QUEUE_STOP!r}"
             raise PlanRefusedError(item.name, (FieldError("name", problem),))
@@ -263,8 +261,8 @@ class DeviceLayer:
 
     def add(self, item: Item, place: Place) -> Accepted:
         """Queue an item that would run; raises `PlanRefusedError`."""
-        report = self.check(item)
-        return Accepted(self.queue.add(item, place), report)
+        summary = self.check(item)
+        return Accepted(self.queue.add(item, place), summary)
 
     def update(self, item_uid: str, item: Item) -> Accepted:
         """Put an item that would run in the place of one that waits, and was not approved."""
@@ -273,14 +271,14 @@ class DeviceLayer:
                 f"{item_uid} was approved as it is, and cannot be changed: remove it, and propose "
                 "the other one."
             )
-        report = self.check(item)
-        return Accepted(self.queue.update(item_uid, item), report)
+        summary = self.check(item)
+        return Accepted(self.queue.update(item_uid, item), summary)
 
     def execute(self, item: Item) -> Accepted:
         """Run an item now; raises `PlanRefusedError`, or `WrongStateError` if busy."""
         self._refuse_instructions(item)
-        report = self.check(item)
-        return Accepted(self.queue.execute(item), report)
+        summary = self.check(item)
+        return Accepted(self.queue.execute(item), summary)
 
     def propose(self, by: Principal, item: Item, *, ttl_s: float, note: str | None) -> Proposal:
         """Ask a person to approve an item that would run; raises `PlanRefusedError`."""

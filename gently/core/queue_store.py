@@ -248,9 +248,10 @@ class QueueStore:
         if after.running is not None and after.running is not before.running:
             self._put([after.running])
         self._put(_new(before.aside, after.aside))
-        (last,) = self._db.execute("SELECT coalesce(max(ended), 0) FROM item").fetchone()
-        for number, item in enumerate(_new(before.history, after.history), last + 1):
-            self._put([item], ended=number)
+        if ended := _new(before.history, after.history):
+            (last,) = self._db.execute("SELECT coalesce(max(ended), 0) FROM item").fetchone()
+            for number, item in enumerate(ended, last + 1):
+                self._put([item], ended=number)
 
     def _put(
         self,
@@ -268,7 +269,7 @@ class QueueStore:
                     ended,
                     item.key,
                     _text(item),
-                    encoded(asdict(item)).decode(),
+                    encoded(item).decode(),
                 )
                 for item in items
             ],

@@ -53,6 +53,7 @@ _PAUSES = frozenset({Order.PAUSE, Order.PAUSE_DEFERRED})
 _WHEN_PAUSED = frozenset({Order.RESUME, Order.STOP, Order.HALT})
 _NOT_RESUMABLE = "it was paused where it cannot be resumed: past its last checkpoint, or at its end"
 _RETRY_S = 0.005
+_COURTESY_S = 0.001
 
 
 class Runner:
@@ -205,6 +206,9 @@ class Runner:
 
     def _run(self) -> None:
         while (item := self._queue.take()) is not None:
+            # Whoever has asked for it is being answered: two threads that both have something to
+            # reckon keep the interpreter from each other for longer than this.
+            time.sleep(_COURTESY_S)
             with about_item(item.item_uid):  # what the RunEngine does on its loop is, too
                 self._see_through(item)
 

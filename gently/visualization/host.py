@@ -2,13 +2,17 @@
 
 import asyncio
 import errno
+import logging
 import socket
 import threading
 from types import TracebackType
 from typing import Final, Self
 
 import uvicorn
+from starlette.applications import Starlette
 
+from gently.client import DeviceLayerClient
+from gently.visualization.entry import ENTER, Door
 from gently.visualization.feed import VolumeFeed
 from gently.visualization.lineage import Lineage
 from gently.visualization.server import create_app
@@ -48,8 +52,8 @@ class VizServer:
         Where new volumes are announced.
     port : int
         0 takes any free port; `url` tells which.
-    lineage : callable, optional
-        Returns the lineage of a uid; see `create_app`.
+    lineage, device_layer
+        See `create_app`.
     """
 
     def __init__(
@@ -59,15 +63,23 @@ class VizServer:
         port: int = 8080,
         *,
         lineage: Lineage | None = None,
+        device_layer: DeviceLayerClient | None = None,
     ) -> None:
         self._port = port
-        self._server = _Server(store, feed, lineage)
+        self._door = Door()
+        app = create_app(store, feed, self._door, lineage=lineage, device_layer=device_layer)
+        self._server = _Server(app, feed)
         self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
         """Where the page is."""
         return f"http://{_HOST}:{self._port}/"
+
+    @property
+    def link(self) -> str:
+        """Where the page is for whoever is told this: to be shown, and not to be logged."""
+        return f"{self.url.rstrip('/')}{ENTER}?ticket={self._door.ticket}"
 
     def start(self) -> None:
         """Begin to serve; returns when the page can be opened.
@@ -120,13 +132,14 @@ class VizServer:
 class _Server(uvicorn.Server):
     """A uvicorn that says when it is up, and ends the event streams before it waits for them."""
 
-    def __init__(self, store: VolumeStore, feed: VolumeFeed, lineage: Lineage | None) -> None:
+    def __init__(self, app: Starlette, feed: VolumeFeed) -> None:
         super().__init__(
             uvicorn.Config(
-                create_app(store, feed, lineage=lineage),
+                app,
                 ws="none",
                 lifespan="on",
                 log_config=None,
+                log_level=logging.WARNING,  # below that it says each address, and so the link's
                 access_log=False,
                 timeout_graceful_shutdown=_PATIENCE_S,
             )

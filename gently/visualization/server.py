@@ -1,7 +1,7 @@
 """The viz server: a page on the loopback interface that shows the volumes on disk.
 
-Reads volumes by UID from the store and nothing else: it holds no hardware and asks the device
-layer nothing. This is the application as such; `VizServer` in host.py runs it.
+Reads volumes by UID from the store: it holds no hardware, and of the device layer it asks who has
+control, and to stop. This is the application as such; `VizServer` in host.py runs it.
 """
 
 import json
@@ -23,10 +23,13 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from gently.client import DeviceLayerClient
 from gently.visualization.data import data_routes
+from gently.visualization.entry import ENTER, Door, Guarded, enter
 from gently.visualization.feed import VolumeFeed
 from gently.visualization.images import VolumeImages
 from gently.visualization.lineage import Lineage, lineage_route
+from gently.visualization.microscope import control, stop
 from gently.visualization.query import ImageQuery, ListQuery, NoQuery, QueryError
 from gently.visualization.replies import (
     IMMUTABLE,
@@ -37,6 +40,7 @@ from gently.visualization.replies import (
 )
 from gently.visualization.state import State
 from gently.visualization.virtual_zarr import NoSuchKeyError, VirtualZarr
+from gently.wire import ClientError
 from storage import (
     AcquisitionNotFoundError,
     BrokenVolumeError,
@@ -64,8 +68,10 @@ _POLICY: Final = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; f
 def create_app(
     store: VolumeStore,
     feed: VolumeFeed,
+    door: Door,
     *,
     lineage: Lineage | None = None,
+    device_layer: DeviceLayerClient | None = None,
     heartbeat_s: float = 10.0,
 ) -> Starlette:
     """Return the ASGI application.
@@ -77,8 +83,12 @@ def create_app(
     feed : VolumeFeed
         Says when there is a new one. Close it before the server stops: that ends the open event
         streams.
+    door : Door
+        Says who is let in.
     lineage : callable, optional
         Returns the lineage of a uid, or raises `DataStoreError`.
+    device_layer : DeviceLayerClient, optional
+        Of the microscope that can be stopped on the page.
     heartbeat_s : float
         How often a quiet event stream says that it is alive.
     """
@@ -90,12 +100,16 @@ def create_app(
             feed=feed,
             images=VolumeImages(store),
             zarr=VirtualZarr(store),
+            device_layer=device_layer,
             heartbeat_s=heartbeat_s,
         )
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", page),
+            Route(ENTER, enter, methods=["GET", "POST"]),
+            Route("/api/control", control),
+            Route("/api/stop", stop, methods=["POST"]),
             Route("/api/volumes", list_volumes),
             lineage_route(store, lineage),
             *data_routes(),
@@ -107,10 +121,15 @@ def create_app(
             Mount("/static", _PageFiles(directory=PAGE)),
         ],
         # A page of another site that makes its name resolve to this machine is turned away.
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=_LOOPBACK)],
+        middleware=[
+            Middleware(TrustedHostMiddleware, allowed_hosts=_LOOPBACK),
+            Middleware(Guarded, door=door),
+        ],
         exception_handlers=dict.fromkeys((HTTPException, *_STATUS), _explain),
         lifespan=lifespan,
     )
+    app.state.door = door
+    return app
 
 
 async def page(_request: Request[State]) -> Response:
@@ -224,4 +243,5 @@ _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     BrokenVolumeError: HTTPStatus.INTERNAL_SERVER_ERROR,
     StorageError: HTTPStatus.INTERNAL_SERVER_ERROR,
     OSError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    ClientError: HTTPStatus.BAD_GATEWAY,
 }

@@ -2,6 +2,7 @@
 
 from typing import TypedDict
 
+from gently.client import DeviceLayerClient
 from gently.visualization.feed import VolumeFeed
 from gently.visualization.images import VolumeImages
 from gently.visualization.virtual_zarr import VirtualZarr
@@ -15,4 +16,5 @@ class State(TypedDict):
     feed: VolumeFeed
     images: VolumeImages
     zarr: VirtualZarr
+    device_layer: DeviceLayerClient | None
     heartbeat_s: float

@@ -25,6 +25,7 @@ from tests.agent.conftest import returned
 from tests.scripted_device_layer import ScriptedDeviceLayer, item_state
 
 PAGE = "http://127.0.0.1:8080/"
+LINK = f"{PAGE}enter?ticket=a-secret"
 CTRL_C = "\x03"
 ESC = "\x1b"
 
@@ -42,7 +43,9 @@ class Terminal:
         self._keys = keys
         self._screen = io.StringIO()
         console = Console(file=self._screen, width=100)
-        self._copilot = Copilot(device_layer, journal, images.trace, page_url=PAGE, console=console)
+        self._copilot = Copilot(
+            device_layer, journal, images.trace, page_url=PAGE, page_link=LINK, console=console
+        )
 
     def type(self, *lines: str) -> str:
         """Type the lines, leave, and return all that was shown."""
@@ -454,3 +457,9 @@ def test_completion_replaces_the_word_before_the_cursor() -> None:
     (completion,) = completer.get_completions(document, CompleteEvent())
     assert (completion.text, completion.start_position) == ("num_slices=", -3)
     assert completion.display_meta_text == "a whole number (1 to 10000)"
+
+
+def test_it_shows_the_link_to_the_page_once_and_says_elsewhere_where_the_page_is(
+    terminal: Terminal,
+) -> None:
+    assert terminal.type().count(LINK) == 1

@@ -18,7 +18,7 @@ import pytest
 
 from gently.core.data_store import DataStore
 from storage import VolumeRecord
-from tests import REPOSITORY
+from tests import AUTHORIZATION, REPOSITORY
 from tests.agent.conftest import returned
 from tests.scripted_device_layer import ScriptedDeviceLayer, item_state
 
@@ -195,9 +195,8 @@ class TestAsAService:
             server.publish({"seq": 1, "time": 0.0, "kind": "volume.published", "uid": volume.uid})
             with DataStore(storage / "lineage.sqlite") as data_store:
                 until(lambda: volume.uid in data_store)
-            with urllib.request.urlopen(
-                f"http://127.0.0.1:{port}/api/volumes/{volume.uid}"
-            ) as page:
+            url = f"http://127.0.0.1:{port}/api/volumes/{volume.uid}"
+            with urllib.request.urlopen(urllib.request.Request(url, headers=AUTHORIZATION)) as page:
                 assert json.load(page)["uid"] == volume.uid
             process.terminate()
             _, err = process.communicate(timeout=30)

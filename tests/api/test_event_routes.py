@@ -5,6 +5,7 @@ import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from gently.api import ApiServer, bind, create_app, event_routes, slow, sockets
+from gently.client import DeviceLayerClient
 from gently.core.device_layer import DeviceLayer
 from gently.core.events import EventLog
+from gently.wire import Event
 from tests import AUTHORIZATION
 from tests.api.talk import until
 
@@ -245,3 +248,64 @@ def test_server_sent_events_end_with_the_reason_and_go_on_after_the_last_one_sen
     assert farewell["seq"] == first.seq
     assert "11 events came" in farewell["reason"]
     assert len(log.after(farewell["seq"])) == 11
+
+
+# ---------------------------------------------------------------------- and come back
+
+
+def dropped_and_back(
+    served: Served, log: EventLog, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> tuple[list[int], list[Event]]:
+    """Have the client dropped, with so many events kept; return what was published and heard."""
+    monkeypatch.setattr(event_routes, "MOST_BEHIND", 10)
+    connections = served.server.server_state.connections
+
+    def unsent() -> list[int]:
+        return [one.transport.get_write_buffer_size() for one in tuple(connections)]
+
+    def is_stuck() -> bool:
+        before = unsent()
+        time.sleep(0.05)
+        return any(before) and before == unsent()
+
+    with (
+        DeviceLayerClient(f"http://{served.url}") as client,
+        client.events(after=log.last_seq, timeout_s=30) as events,
+    ):
+        numbers = published(log, 1)
+        heard = [next(events)]
+        numbers += published(log, 200, size=100_000)  # which nobody takes as yet
+        until(is_stuck)
+        monkeypatch.setattr(log, "_capacity", kept)
+        numbers += published(log, 50)
+        while heard[-1].seq < numbers[-1]:
+            heard.append(next(events))
+    return numbers, heard
+
+
+def test_a_client_that_was_dropped_comes_back_by_itself_and_has_every_event_once(
+    served: Served, log: EventLog, monkeypatch: pytest.MonkeyPatch, layer: DeviceLayer
+) -> None:
+    before = dropped(layer)
+    numbers, heard = dropped_and_back(served, log, monkeypatch, kept=10_000)
+    assert dropped(layer) == before + 1
+    assert [event.seq for event in heard if event.kind == "tick"] == numbers
+    assert [event.kind for event in heard if event.kind != "tick"] == ["events.dropped"]
+
+
+def test_a_client_that_was_dropped_is_told_of_what_is_not_kept_any_more(
+    served: Served, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers, heard = dropped_and_back(served, log, monkeypatch, kept=20)
+    expected = numbers[0]
+    for event in heard:
+        if event.kind == "events.lost":
+            first = event.data["first_available"]
+            assert isinstance(first, int)
+            assert first > expected
+            expected = first
+        elif event.kind == "tick":
+            assert event.seq == expected, "no gap goes untold, and nothing comes twice"
+            expected += 1
+    kinds = [event.kind for event in heard]
+    assert kinds[kinds.index("events.dropped") + 1] == "events.lost"

@@ -514,6 +514,50 @@ def test_an_unstaged_light_sheet_has_to_be_prepared_again(bench: Bench) -> None:
         bench.sheet.trigger()
 
 
+ANEW = replace(REQUEST, center_um=None)
+
+
+@pytest.mark.parametrize("num_slices", [5, 1])
+def test_after_a_sweep_that_was_stopped_the_next_is_around_the_same_centre(
+    bench: Bench, num_slices: int
+) -> None:
+    _stop_all(bench, index=3)
+    left_um = bench.focus.position_um
+    assert left_um != pytest.approx(10), "nothing moves by itself"
+
+    request = replace(ANEW, num_slices=num_slices)
+    bench.sheet.check_prepare(request)
+    assert bench.sheet.slicer.course(request, left_um).stations_um[-1:] == (
+        (10,) if num_slices > 1 else ()
+    )
+    take(bench, request)
+    assert bench.shelf.sinks[-1].z_um == pytest.approx(PLACES_UM if num_slices > 1 else [left_um])
+
+
+def test_after_a_sweep_that_was_stopped_a_drive_that_was_moved_is_at_the_next_centre(
+    bench: Bench,
+) -> None:
+    _stop_all(bench, index=3)
+    bench.focus.set(20).wait(10)
+    take(bench, ANEW)
+    assert bench.shelf.sinks[-1].z_um == pytest.approx([16, 18, 20, 22, 24])
+
+
+def _stop_all(bench: Bench, *, index: int) -> None:
+    """Stop the microscope while a slice of a sweep is written, as a person would."""
+
+    def stop(written: int) -> None:
+        if written == index:
+            bench.core.latch()
+            bench.sheet.stop()
+            bench.focus.stop()
+
+    bench.shelf.on_write = stop
+    assert not take(bench).success
+    bench.core.release()
+    bench.shelf.on_write = lambda _: None
+
+
 # ---------------------------------------------------------------- pause, stop and the end
 
 

@@ -27,7 +27,7 @@ from gently.core.lifecycle import ItemState, Step
 from gently.core.operations import cli as audit_cli
 from gently.core.queue import Result
 from gently.settings import CopilotSettings, DeviceLayerSettings
-from gently.visualization import VolumeFeed
+from gently.visualization import Door, VolumeFeed
 from gently.visualization.server import create_app
 from plans import ALL_PLANS
 from storage import FrameInfo, VolumeRecord, VolumeSpec, VolumeStore, cli, new_uid
@@ -97,7 +97,7 @@ def test_every_socket_is_documented() -> None:
 
 
 def test_every_route_of_the_page_is_documented(tmp_path: Path) -> None:
-    app = create_app(VolumeStore(tmp_path), VolumeFeed())
+    app = create_app(VolumeStore(tmp_path), VolumeFeed(), Door())
     assert routes_named_under("## The page, http://127.0.0.1:8080") == names(app.routes)
 
 

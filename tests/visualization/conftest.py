@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from gently.visualization import VolumeFeed, create_app
+from gently.visualization import Door, VolumeFeed, create_app
 from storage import VolumeStore
+from tests import AUTHORIZATION
 
 
 @pytest.fixture
@@ -23,5 +24,6 @@ def feed() -> VolumeFeed:
 
 @pytest.fixture
 def client(store: VolumeStore, feed: VolumeFeed) -> Iterator[TestClient]:
-    with TestClient(create_app(store, feed), base_url="http://127.0.0.1") as client:
+    app = create_app(store, feed, Door())
+    with TestClient(app, base_url="http://127.0.0.1", headers=AUTHORIZATION) as client:
         yield client

@@ -14,14 +14,17 @@ import anyio
 import httpx
 import pytest
 
-from gently.visualization import PortTakenError, VizServer, VolumeFeed, create_app
+from gently.visualization import Door, PortTakenError, VizServer, VolumeFeed, create_app
 from storage import VolumeStore
+from tests import API_KEY, AUTHORIZATION
+
+KEY = f"Authorization: ApiKey {API_KEY}"
 
 
 @contextmanager
 def listening(url: str) -> Iterator[Iterator[tuple[str, Any]]]:
     """Connect to the events and give each one's kind and data."""
-    with httpx.stream("GET", f"{url}api/events", timeout=10) as response:
+    with httpx.stream("GET", f"{url}api/events", timeout=10, headers=AUTHORIZATION) as response:
         yield _events(response.iter_lines())
 
 
@@ -40,7 +43,7 @@ def test_a_started_server_answers_and_a_stopped_one_does_not(
 ) -> None:
     viz = VizServer(store, feed, port=0)
     viz.start()
-    assert httpx.get(f"{viz.url}api/volumes").json() == {"volumes": []}
+    assert httpx.get(f"{viz.url}api/volumes", headers=AUTHORIZATION).json() == {"volumes": []}
 
     viz.stop()
 
@@ -103,7 +106,7 @@ def test_a_page_that_stopped_reading_does_not_hold_up_the_stop(
     viz.start()
     host, port = "127.0.0.1", int(viz.url.rsplit(":", 1)[1].strip("/"))
     with socket.create_connection((host, port)) as page:
-        page.sendall(b"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        page.sendall(f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n{KEY}\r\n\r\n".encode())
         while b"event: ready" not in page.recv(4096):
             pass
         for _ in range(100):
@@ -142,13 +145,13 @@ def test_a_quiet_stream_says_that_it_is_alive(store: VolumeStore, feed: VolumeFe
             feed.close()
 
     async def main() -> None:
-        app = create_app(store, feed, heartbeat_s=0.001)
+        app = create_app(store, feed, Door(), heartbeat_s=0.001)
         scope = {
             "type": "http",
             "method": "GET",
             "path": "/api/events",
             "query_string": b"",
-            "headers": [(b"host", b"127.0.0.1")],
+            "headers": [(b"host", b"127.0.0.1"), (b"authorization", f"ApiKey {API_KEY}".encode())],
         }
         async with app.router.lifespan_context(app) as state:
             with anyio.fail_after(10):

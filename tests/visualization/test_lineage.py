@@ -8,8 +8,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from gently.core.data_store import DataStore, DataStoreError, Trace
-from gently.visualization import VolumeFeed, create_app
+from gently.visualization import Door, VolumeFeed, create_app
 from storage import VolumeStore, new_uid
+from tests import AUTHORIZATION
 from tests.visualization.specimen import keep
 
 
@@ -21,8 +22,8 @@ def data_store(tmp_path: Path) -> Iterator[DataStore]:
 
 @pytest.fixture
 def told(store: VolumeStore, feed: VolumeFeed, data_store: DataStore) -> Iterator[TestClient]:
-    app = create_app(store, feed, lineage=data_store.trace)
-    with TestClient(app, base_url="http://127.0.0.1") as client:
+    app = create_app(store, feed, Door(), lineage=data_store.trace)
+    with TestClient(app, base_url="http://127.0.0.1", headers=AUTHORIZATION) as client:
         yield client
 
 
@@ -67,7 +68,8 @@ def test_a_lineage_that_cannot_be_read_is_a_fault_with_its_reason(
     def broken(uid: str) -> Trace:
         raise DataStoreError("the disk is gone")
 
-    with TestClient(create_app(store, feed, lineage=broken), base_url="http://127.0.0.1") as client:
+    app = create_app(store, feed, Door(), lineage=broken)
+    with TestClient(app, base_url="http://127.0.0.1", headers=AUTHORIZATION) as client:
         answer = client.get(f"/api/volumes/{new_uid()}/lineage")
     assert answer.status_code == 500
     assert answer.json() == {"detail": "the disk is gone"}

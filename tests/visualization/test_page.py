@@ -1,7 +1,7 @@
 """The page in a real browser."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -17,9 +17,12 @@ from playwright.sync_api import (
     expect,
 )
 
+from gently.client import DeviceLayerClient
 from gently.visualization import VizServer, VolumeFeed
 from gently.visualization.contrast import Window, statistics, to_8bit
 from storage import VolumeRecord, VolumeStore
+from tests import API_KEY
+from tests.scripted_device_layer import ScriptedDeviceLayer
 from tests.visualization.specimen import embryo, keep
 
 PIXELS = embryo((6, 48, 64))
@@ -33,19 +36,30 @@ def viz(store: VolumeStore, feed: VolumeFeed) -> Iterator[VizServer]:
 
 
 @pytest.fixture
-def blank(browser: Browser, viz: VizServer) -> Iterator[Page]:
+def blank_of(browser: Browser) -> Iterator[Callable[[VizServer], Page]]:
     """Give an empty tab; what it fetches may only come from the viz server."""
     fetched: list[str] = []
+    urls: list[str] = []
 
     def fetch(request: Request) -> None:
         fetched.append(request.url)
 
     with browser.new_context(viewport={"width": 1400, "height": 900}) as context:
-        page = context.new_page()
-        page.on("request", fetch)
-        yield page
+
+        def blank(viz: VizServer) -> Page:
+            urls.append(viz.url)
+            page = context.new_page()
+            page.on("request", fetch)
+            return page
+
+        yield blank
     assert fetched
-    assert [url for url in fetched if not url.startswith(viz.url)] == []
+    assert [url for url in fetched if not url.startswith(tuple(urls))] == []
+
+
+@pytest.fixture
+def blank(blank_of: Callable[[VizServer], Page], viz: VizServer) -> Page:
+    return blank_of(viz)
 
 
 @pytest.fixture
@@ -62,7 +76,7 @@ def page(blank: Page, viz: VizServer) -> Iterator[Page]:
 
     blank.on("console", say)
     blank.on("pageerror", throw)
-    blank.goto(viz.url)
+    blank.goto(viz.link)
     expect(connection(blank)).to_have_text("live")
     yield blank
     assert complaints == []
@@ -127,7 +141,7 @@ def test_projections_have_the_proportions_of_the_specimen(
     store: VolumeStore, viz: VizServer, blank: Page
 ) -> None:
     record = keep(store, PIXELS, pixel_size_um=0.5, step_um=2.0)
-    blank.goto(viz.url)
+    blank.goto(viz.link)
     shows(blank, "yz", record.uid)
 
     boxes = {plane: blank.locator(f"#{plane}").bounding_box() for plane in ("xy", "xz", "yz")}
@@ -181,7 +195,7 @@ def test_a_volume_that_appears_while_another_is_loading_is_shown_undisturbed(
 
     blank.route("**/histogram", hold)
     with blank.expect_request(f"**/{record.uid}/histogram"):
-        blank.goto(viz.url)
+        blank.goto(viz.link)
     new = keep(store, PIXELS)
     with blank.expect_request(f"**/{new.uid}/histogram"):
         feed.announce(new.metadata())
@@ -257,7 +271,7 @@ def test_a_link_with_a_uid_opens_that_volume(
 ) -> None:
     keep(store, PIXELS)
 
-    blank.goto(f"{viz.url}#{record.uid}")
+    blank.goto(f"{viz.link}#{record.uid}")
 
     shows(blank, "slice", record.uid)
     expect(entries(blank).nth(1)).to_have_attribute("aria-current", "true")
@@ -280,7 +294,7 @@ def test_a_volume_is_opened_by_typing_its_uid(
 def test_a_uid_that_cannot_be_opened_is_explained(
     viz: VizServer, blank: Page, uid: str, says: str
 ) -> None:
-    blank.goto(viz.url)
+    blank.goto(viz.link)
 
     blank.get_by_label("Open a volume by its UID").fill(uid)
     blank.keyboard.press("Enter")
@@ -291,7 +305,7 @@ def test_a_uid_that_cannot_be_opened_is_explained(
 def test_a_link_to_no_volume_is_explained_with_a_way_out(
     record: VolumeRecord, viz: VizServer, blank: Page
 ) -> None:
-    blank.goto(f"{viz.url}#{'0' * 32}")
+    blank.goto(f"{viz.link}#{'0' * 32}")
     expect(blank.get_by_role("alert")).to_contain_text("no volume 000")
 
     blank.get_by_role("link", name="Show the newest volume").click()
@@ -304,7 +318,7 @@ def test_a_single_image_has_neither_slider_nor_projections(
 ) -> None:
     snap = keep(store, PIXELS[3:4], plan_name="snap", step_um=0)
 
-    blank.goto(viz.url)
+    blank.goto(viz.link)
 
     shows(blank, "slice", snap.uid)
     expect(blank.get_by_label("Slice", exact=True)).to_be_hidden()
@@ -314,7 +328,7 @@ def test_a_single_image_has_neither_slider_nor_projections(
 def test_a_lost_server_is_said_and_its_return_brings_what_was_missed(
     store: VolumeStore, record: VolumeRecord, viz: VizServer, blank: Page
 ) -> None:
-    blank.goto(viz.url)
+    blank.goto(viz.link)
     shows(blank, "slice", record.uid)
     before = pixels(blank, "slice")
 
@@ -326,8 +340,11 @@ def test_a_lost_server_is_said_and_its_return_brings_what_was_missed(
 
     missed = keep(store, PIXELS)
     port = int(viz.url.rsplit(":", 1)[1].strip("/"))
-    with VizServer(store, VolumeFeed(), port):
-        expect(connection(blank)).to_have_text("live", timeout=15_000)
+    with VizServer(store, VolumeFeed(), port) as again:
+        # Another copilot does not know this page.
+        expect(blank.get_by_placeholder("Key")).to_be_visible(timeout=15_000)
+        blank.goto(again.link)
+        expect(connection(blank)).to_have_text("live")
         expect(entries(blank)).to_have_count(2)
         shows(blank, "slice", missed.uid)
 
@@ -342,3 +359,60 @@ def test_everything_can_be_reached_with_the_tab_key(record: VolumeRecord, page: 
         )
 
     assert {"open-uid", "follow", record.uid, "slice", "z", "auto", "low", "high"} <= reached
+
+
+# ---------------------------------------------------------------------- who may come in
+
+
+def test_the_link_opens_the_page_and_leaves_nothing_secret_in_its_address(
+    record: VolumeRecord, viz: VizServer, blank: Page
+) -> None:
+    blank.goto(f"{viz.link}#{record.uid}")
+    shows(blank, "slice", record.uid)
+    assert blank.url == f"{viz.url}#{record.uid}"
+    assert blank.evaluate("history.length") <= 2  # the empty tab, and the page
+    assert blank.evaluate("document.cookie") == "", "scripts cannot read it"
+
+
+def test_without_the_link_the_page_asks_for_the_key(
+    record: VolumeRecord, viz: VizServer, blank: Page
+) -> None:
+    blank.goto(viz.url)
+    blank.get_by_placeholder("Key").fill("a guess of sixteen")
+    blank.get_by_role("button", name="Enter").click()
+    expect(blank.get_by_role("alert")).to_have_text("This is not the key of this machine.")
+    blank.get_by_placeholder("Key").fill(API_KEY)
+    blank.get_by_role("button", name="Enter").click()
+    shows(blank, "slice", record.uid)
+    assert blank.url == viz.url
+
+
+# ---------------------------------------------------------------------- the microscope
+
+
+LEASE = {"number": 7, "holder": "owl", "kind": "agent", "since": 0.0, "expires": 60.0, "note": None}
+
+
+def test_the_page_says_who_has_control_and_stops_whoever_has_it(
+    store: VolumeStore, feed: VolumeFeed, blank_of: Callable[[VizServer], Page]
+) -> None:
+    with ScriptedDeviceLayer() as server, DeviceLayerClient(server.url) as device_layer:
+        server.answers["GET control"] = LEASE
+        server.answers["POST stop"] = [
+            {"success": True, "msg": "", "devices": {"focus": {"stopped": True}}},
+            {"success": False, "msg": "", "devices": {"focus": {"stopped": False, "error": "jam"}}},
+        ]
+        with VizServer(store, feed, port=0, device_layer=device_layer) as viz:
+            page = blank_of(viz)
+            page.goto(viz.link)
+            expect(page.get_by_text("owl has control")).to_be_visible()
+            stop = page.get_by_role("button", name="Stop")
+            stop.click()
+            expect(page.get_by_role("alert")).to_contain_text("everything stopped")
+            stop.click()
+            expect(page.get_by_role("alert")).to_contain_text("focus did NOT stop: jam")
+            asked = [body for what, body in server.asked if what == "POST stop"]
+            assert asked == [{"reason": "asked for on the page"}] * 2
+
+            server.answers["GET control"] = {**LEASE, "holder": None, "kind": None}
+            expect(page.get_by_text("nobody has control")).to_be_visible()

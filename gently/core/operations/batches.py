@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
@@ -10,10 +11,14 @@ __all__ = ["BatchWriter"]
 LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")
 _RETRY_S: Final = 1.0
+_GATHER_S: Final = 0.005
 
 
 class BatchWriter(Generic[T]):
-    """Hands what was put to one function, as many at a time as there are.
+    """Hands what was put to one function, as many at a time as there are after a moment.
+
+    The moment is for whoever has put it: what is written at once competes with them for the
+    interpreter, and for the disk.
 
     Parameters
     ----------
@@ -79,6 +84,8 @@ class BatchWriter(Generic[T]):
     def _next_batch(self) -> list[T]:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._is_closed)
+        time.sleep(_GATHER_S)
+        with self._changed:
             batch, self._waiting = self._waiting, []
             return batch
 

@@ -17,10 +17,16 @@ from gently.core.items import Item
 from gently.core.lifecycle import ItemState
 from gently.core.preflight.complaints import Ear
 from gently.core.preflight.rehearsal import Rehearsal
-from gently.core.preflight.report import Complaint, Objection, PreflightReport
+from gently.core.preflight.report import (
+    Complaint,
+    Objection,
+    PreflightReport,
+    PreflightSummary,
+    raise_refusals,
+)
 from storage import memory_bytes
 
-__all__ = ["QUICK", "WHOLE", "Budget", "Preflight", "Room"]
+__all__ = ["WHOLE", "Budget", "Preflight", "Room"]
 
 _BATCH = 256
 _MOST_TO_SAY = 50
@@ -45,7 +51,7 @@ class Budget:
     has_to_end: bool
 
 
-QUICK = Budget(steps=20_000, seconds=0.05, has_to_end=False)
+_QUICK = Budget(steps=20_000, seconds=0.05, has_to_end=False)
 """Before an item is accepted: what is wrong with a plan is mostly wrong with its beginning."""
 WHOLE = Budget(steps=500_000, seconds=20.0, has_to_end=True)
 """Before it runs. A plan that never ends must not be followed for ever; a day's sleep has 345,600
@@ -87,6 +93,23 @@ class Preflight:
         walk.go(self._ear)
         return self._report(plan, walk)
 
+    def glance(self, plan: BoundPlan) -> PreflightSummary:
+        """Follow the beginning of a plan, and raise `PlanRefusedError` for what is wrong with it.
+
+        Does no more than that takes: whoever submits a plan waits for it.
+        """
+        walk = _Walk(plan, _QUICK)
+        walk.go(self._ear)
+        if any(model.use.frames for model in walk.rehearsal.models):
+            self._weigh(walk)
+        raise_refusals(plan.name, walk.refusals)
+        return PreflightSummary(
+            ok=True,
+            is_whole=walk.is_whole,
+            seconds=self._seconds(plan, walk),
+            warnings=walk.complaints,
+        )
+
     def expect(self, item_uid: str, report: PreflightReport) -> None:
         """Remember what was said of an item that is about to run."""
         self._expected = {item_uid: report}
@@ -99,6 +122,11 @@ class Preflight:
         if expected and item.state is ItemState.COMPLETED and item.result and item.time_start:
             seconds = item.result.time_stop - item.time_start
             self._paces[item.name].learn(expected.steps, seconds - expected.rehearsed_s)
+
+    def _seconds(self, plan: BoundPlan, walk: "_Walk") -> float:
+        """Return how long a plan takes: its devices, and the RunEngine's part."""
+        left_out_s = self._paces[plan.name].seconds(walk.steps)
+        return walk.rehearsal.models.now_s + max(0.0, left_out_s)
 
     def _weigh(self, walk: "_Walk") -> dict[str, int]:
         """Return what a plan needs of the disk and the memory, and refuse what they have not."""
@@ -139,7 +167,7 @@ class Preflight:
             warnings=tuple(walk.complaints),
             steps=walk.steps,
             is_whole=walk.is_whole,
-            seconds=models.now_s + max(0.0, pace.seconds(walk.steps)),
+            seconds=self._seconds(plan, walk),
             rehearsed_s=models.now_s,
             sources={**dict(_sources(walk)), "plan": f"messages and documents: {pace.source}"},
             volumes=sum(use.volumes for use in uses),

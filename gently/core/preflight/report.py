@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gently.core.errors import FieldError, PlanRefusedError
 
-__all__ = ["Complaint", "Objection", "PreflightReport"]
+__all__ = ["Complaint", "Objection", "PreflightReport", "PreflightSummary", "raise_refusals"]
 
 
 class _Answer(BaseModel):
@@ -26,6 +26,15 @@ class Complaint(_Answer):
 
     message: str
     step: int | None = Field(default=None, description="The number of the message, from 1.")
+
+
+class PreflightSummary(_Answer):
+    """What a preflight has found, in short; `POST /api/plans/preflight` tells all of it."""
+
+    ok: bool = Field(description="Whether nothing speaks against it.")
+    is_whole: bool = Field(description="Whether it was followed to its end, in the time there was.")
+    seconds: float = Field(description="Estimate of how long it takes, as far as it was followed.")
+    warnings: list[Complaint] = Field(description="What the plan complains of.")
 
 
 class PreflightReport(_Answer):
@@ -68,10 +77,13 @@ class PreflightReport(_Answer):
 
     def raise_refusals(self) -> None:
         """Raise `PlanRefusedError` with all that speaks against the plan, if anything does."""
-        if not self.ok:
-            raise PlanRefusedError(
-                self.plan, tuple(FieldError(r.field, _sentence(r)) for r in self.refusals)
-            )
+        raise_refusals(self.plan, self.refusals)
+
+
+def raise_refusals(plan: str, refusals: Iterable[Objection]) -> None:
+    """Raise `PlanRefusedError` with all that speaks against a plan, if anything does."""
+    if errors := tuple(FieldError(r.field, _sentence(r)) for r in refusals):
+        raise PlanRefusedError(plan, errors)
 
 
 def _sentence(refusal: Objection) -> str:

@@ -11,6 +11,9 @@ export const volumes = (limit) => json(`/api/volumes?limit=${limit}`);
 export const volume = (uid) => json(`/api/volumes/${encodeURIComponent(uid)}`);
 export const histogram = (uid) => json(`/api/images/${encodeURIComponent(uid)}/histogram`);
 
+export const control = () => json("/api/control");
+export const stop = () => json("/api/stop", { method: "POST" });
+
 /** The address of one picture; `parameters` are the query of /api/images. */
 export function imageUrl(uid, parameters) {
   return `/api/images/${encodeURIComponent(uid)}?${new URLSearchParams(parameters)}`;
@@ -36,7 +39,9 @@ export function listen({ ready, published, lost }) {
     source.addEventListener("error", () => {
       lost();
       // After a refusal, unlike after a broken connection, the browser does not try again.
-      if (source.readyState === EventSource.CLOSED) reconnect(RETRY_MS);
+      if (source.readyState !== EventSource.CLOSED) return;
+      volumes(1).catch(() => {}); // which finds out if it is this page that is refused
+      reconnect(RETRY_MS);
     });
   };
   const reconnect = (delay) => {
@@ -51,18 +56,19 @@ export function listen({ ready, published, lost }) {
   connect();
 }
 
-async function json(path) {
-  return (await get(path)).json();
+async function json(path, options) {
+  return (await get(path, options)).json();
 }
 
-async function get(path) {
+async function get(path, options) {
   let response;
   try {
-    response = await fetch(path);
+    response = await fetch(path, options);
   } catch {
     throw new UnreachableError("The viz server does not answer. Is the copilot still running?");
   }
   if (response.ok) return response;
+  if (response.status === 401) location.reload(); // another copilot, which asks who this is
   const body = await response.json().catch(() => ({}));
   throw new Error(body.detail ?? `The viz server answered ${response.status}.`);
 }

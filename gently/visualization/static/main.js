@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { shortUid } from "./format.js";
+import { watch } from "./microscope.js";
 import { Shelf } from "./shelf.js";
 import { Viewer } from "./viewer.js";
 
@@ -12,6 +13,7 @@ const shelf = new Shelf();
 const viewer = new Viewer(showFailure);
 
 api.listen({ ready, published, lost: () => setConnection("lost", "disconnected, retrying") });
+watch();
 addEventListener("hashchange", route);
 $("follow").addEventListener("change", follow);
 $("open-form").addEventListener("submit", open);

@@ -15,7 +15,7 @@ from bluesky.utils import Msg, MsgGenerator
 from devices import Camera, FocusDrive, HardwareDevice, LightSheet, Shutter, VolumeRequest, XYStage
 from gently.core.catalogue import BoundPlan, Catalogue
 from gently.core.errors import FieldError, PlanRefusedError
-from gently.core.preflight import QUICK, WHOLE, Budget, Preflight, PreflightReport
+from gently.core.preflight import WHOLE, Budget, Preflight, PreflightReport
 from plans import ALL_PLANS
 from tests.core.bench import bench
 
@@ -228,10 +228,26 @@ def test_a_plan_is_not_followed_for_longer_than_there_is_time() -> None:
 
 
 def test_a_quick_look_accepts_a_plan_whose_end_it_has_not_seen() -> None:
-    found = report(bound(endless), budget=QUICK)
+    assert not Preflight(ROOMY).glance(bound(endless)).is_whole
 
-    assert found.ok
-    assert not found.is_whole
+
+def test_a_quick_look_refuses_what_it_sees(devices: Mapping[str, HardwareDevice]) -> None:
+    def leap(drive: FocusDrive) -> MsgGenerator[None]:
+        yield Msg("set", drive, 999)
+        yield from endless()
+
+    camera = devices["camera"]
+    assert isinstance(camera, Camera)
+    camera.last_frame_bytes = 1000
+    volume = Catalogue(ALL_PLANS, devices).bind("acquire_volume", [], {"num_slices": 4})
+
+    Preflight(Disk(4000)).glance(volume)
+    for plan, why in (
+        (bound(leap, drive=devices["focus"]), r"limits -50 to 50 µm .*\(step 1\)"),
+        (volume, "needs 4000 bytes"),
+    ):
+        with pytest.raises(PlanRefusedError, match=why):
+            Preflight(Disk(3999)).glance(plan)
 
 
 def test_a_day_of_sleep_can_be_checked(devices: Mapping[str, HardwareDevice]) -> None:
