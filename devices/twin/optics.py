@@ -33,7 +33,7 @@ _SLIT_UM = 4.0
 # A division is seen in steps of so much of the sample's time.
 _REPAINTED_S = 30.0
 # Nothing is blurred further; it is faint by then.
-_WIDEST_PX = 40.0
+_WIDEST_PX = 24.0
 
 
 class Window(NamedTuple):
