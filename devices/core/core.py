@@ -11,7 +11,7 @@ the only callers of the verbs that move.
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -466,16 +466,6 @@ class Core:
             cameras=cameras,
             begin=begin,
         )
-
-    @contextmanager
-    def stepping(self, label: str, positions_um: Sequence[float]) -> Iterator[None]:
-        """Let a focus drive step through `positions_um`, one a frame, by hardware."""
-        self.ask(label, lambda mmc: mmc.loadStageSequence(label, list(positions_um)))
-        self.ask(label, lambda mmc: mmc.startStageSequence(label))
-        try:
-            yield
-        finally:
-            self.ask(label, lambda mmc: mmc.stopStageSequence(label))
 
     # ------------------------------------------------------------------ end
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Axis", "Clock", "EndStops", "Law", "Settling", "SteppedAxis"]
+__all__ = ["Axis", "Clock", "EndStops", "Law", "Settling"]
 
 Clock = Callable[[], int]
 """Nanoseconds that only ever grow."""
@@ -167,66 +167,3 @@ class Axis:
 
     def _rest(self, at_um: float) -> None:
         self._move = _Move(at_um, at_um, self._clock(), self.law)
-
-
-class SteppedAxis(Axis):
-    """An axis that, once armed, goes one position further at each trigger.
-
-    The first trigger takes it to the first position; after the last it begins again. A
-    step is taken as settled at once: it falls into the camera's readout.
-    """
-
-    _positions: tuple[float, ...] = ()
-    _armed = False
-    _next = 0
-
-    def load(self, positions_um: tuple[float, ...]) -> None:
-        """Take the positions to step through.
-
-        Raises
-        ------
-        ValueError
-            If one is past an end stop; the positions loaded before are kept.
-        """
-        for position in positions_um:
-            self.stops.check(self.name, position)
-        with self._lock:
-            self._positions = positions_um
-
-    def arm(self) -> None:
-        """Step from the first position on, at each trigger.
-
-        Raises
-        ------
-        RuntimeError
-            If no positions were loaded.
-        """
-        with self._lock:
-            if not self._positions:
-                raise RuntimeError(f"{self.name} has no sequence to start: send one first")
-            self._armed, self._next = True, 0
-
-    def disarm(self) -> None:
-        """Ignore triggers, and stay."""
-        with self._lock:
-            self._armed = False
-
-    def trigger(self) -> None:
-        """Take the next step, if armed."""
-        with self._lock:
-            if self._armed:
-                self._rest(self._positions[self._next])
-                self._next = (self._next + 1) % len(self._positions)
-
-    def go(self, target_um: float) -> None:
-        """Start towards `target_um`; ends a sequence."""
-        self.stops.check(self.name, target_um)
-        with self._lock:
-            self._armed = False
-            self._set_out(target_um)
-
-    def stop(self) -> None:
-        """Stay where it is now; ends a sequence."""
-        with self._lock:
-            self._armed = False
-            self._rest(self.position_um())

@@ -16,7 +16,7 @@ from devices.core import FocusDirection, PythonStage, PythonXYStage
 from devices.motors import Trapezoid
 from devices.twin.cards import PIEZO, State
 from devices.twin.hub import TigerDevice
-from devices.twin.motion import Axis, SteppedAxis
+from devices.twin.motion import Axis
 from devices.twin.settings import register
 from devices.twin.spim import Side
 
@@ -27,7 +27,6 @@ _RAMPS_MS = (1.0, 1000.0)
 _FENCES_MM = (-1000.0, 1000.0)
 # The firmware holds a fence as a count of its encoder.
 _FENCE_STEP_MM = 0.0005
-_LONGEST_SEQUENCE = 10_000
 _PIEZO_SIDES: dict[str, Side] = {"P": "A", "Q": "B"}
 
 Find = Callable[[Any], Axis]
@@ -199,7 +198,7 @@ class Piezo(_ZStage):
         return _PIEZO_SIDES[self.axis_letters]
 
     @property
-    def axis(self) -> SteppedAxis:
+    def axis(self) -> Axis:
         """The piezo itself."""
         return self.world.piezos[self.side]
 
@@ -225,22 +224,6 @@ class Piezo(_ZStage):
                 "and SPIMState=Running to the scanner"
             )
         self._card.is_armed = state == "Armed"
-
-    def get_sequence_max_length(self) -> int:
-        """Return how many positions it can step through."""
-        return _LONGEST_SEQUENCE
-
-    def send_sequence(self, sequence: tuple[float, ...]) -> None:
-        """Take the positions to step through, in µm."""
-        self.axis.load(tuple(float(position) for position in sequence))
-
-    def start_sequence(self) -> None:
-        """Go one position further at the start of each frame, beginning with the first."""
-        self.axis.arm()
-
-    def stop_sequence(self) -> None:
-        """Step no more, and stay."""
-        self.axis.disarm()
 
     @property
     def _card(self) -> Any:

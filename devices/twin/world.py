@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from devices.motors import Trapezoid
 from devices.twin.cards import ScanCard
 from devices.twin.faults import Faults
+from devices.twin.geometry import sheets
+from devices.twin.life import Condition, Life
 from devices.twin.light import Light
-from devices.twin.motion import Axis, Clock, EndStops, Settling, SteppedAxis
-from devices.twin.phantom import BOOT_FOCUS_UM, Phantom
+from devices.twin.motion import Axis, Clock, EndStops, Settling
+from devices.twin.optics import PIXEL_UM, Sight
+from devices.twin.phantom import BOOT_FOCUS_UM, Embryo, Phantom
 from devices.twin.spim import Run, Side, Trigger
 
 __all__ = ["BOOT_HEAD_UM", "Lamp", "Pose", "World"]
@@ -23,7 +26,7 @@ _PIEZO_LAW = Settling(time_constant_s=0.003, tolerance_um=0.005)
 BOOT_HEAD_UM = 100.0
 """Where the F drive holds the head at its working height."""
 # Light falls on an embryo whose middle is in the middle 512 pixels of the SPIM cameras.
-_HALF_VIEW_UM = 256 * 0.1625
+_HALF_VIEW_UM = 256 * PIXEL_UM
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ class World:
         self.seed = seed
         self.clock = clock
         self.phantom = Phantom(seed)
+        self.sheets = sheets(seed)
+        self.life = Life(seed, clock)
         self.light = Light(clock)
         self.lamp = Lamp()
         self.x = Axis("x", 0.0, EndStops(-10_000, 10_000), _XY_LAW, clock)
@@ -91,7 +96,7 @@ class World:
         self.focus = Axis("focus", BOOT_FOCUS_UM, EndStops(-1000, 2000), _FOCUS_LAW, clock)
         self.head = Axis("F drive", BOOT_HEAD_UM, EndStops(0, 30_000), _HEAD_LAW, clock)
         self.piezos = {
-            side: SteppedAxis(f"piezo {side}", 0.0, EndStops(-300, 300), _PIEZO_LAW, clock)
+            side: Axis(f"piezo {side}", 0.0, EndStops(-300, 300), _PIEZO_LAW, clock)
             for side in ("A", "B")
         }
         self.faults = Faults()
@@ -115,6 +120,32 @@ class World:
         program = trigger.run.program
         piezo_um = program.piezo_um(side, trigger.slice_index)
         return self._pose(side, at_ns, piezo_um, program.galvo_deg(side, trigger.slice_index))
+
+    def sight(self, side: Side, pose: Pose) -> Sight:
+        """Return where a side looks from a pose."""
+        return Sight(
+            x_um=pose.x_um,
+            y_um=pose.y_um,
+            z_um=pose.focus_um + pose.head_um,
+            focal_um=pose.piezo_um,
+            sheet_um=self.sheets[side].sheet_um(pose.galvo_deg),
+        )
+
+    @property
+    def embryos(self) -> tuple[Embryo, ...]:
+        """The embryos as they have become, where they are now."""
+        time_s = self.life.time_s()
+        drift_um = self.life.drift_um(time_s)
+        return tuple(embryo.at(time_s).moved(drift_um) for embryo in self.phantom.embryos)
+
+    def condition(self, at_ns: int | None = None) -> Condition:
+        """Return how the sample is, or was at a time of the last minute."""
+        time_s = self.life.time_s(at_ns)
+        energies: tuple[tuple[int, float], ...] = ()
+        if self.life.bleaches:
+            got = self.light.count(at_ns).embryos
+            energies = tuple((embryo, sum(lines.values())) for embryo, lines in got.items())
+        return Condition(time_s, self.life.drift_um(time_s), energies)
 
     def settle(self) -> None:
         """Note which embryos the light falls on, once the stage has arrived."""
