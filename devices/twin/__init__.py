@@ -2,9 +2,10 @@
 
 The devices are loaded by label from `devices/instruments/twin.cfg`. What tests and
 evaluations need beside them is here. The truth that a seed stands for: the sample, where
-the sides look from, where their sheets are. The truth of a twin that runs, from its hub:
-`TwinHub.world`, of which `light.count()` is all light that reached the sample, and
-`TwinHub.faults`. And the stamp that frames carry.
+the sides look from, where their sheets are, and what their images show of it. The truth of
+a twin that runs, from its hub: `TwinHub.world`, of which `embryos` is the sample as it has
+become and `light.count()` all light that reached it, and `TwinHub.faults`. And the stamp
+that frames carry.
 """
 
 from devices.twin.faults import AxisFault, CameraFault, Faults
@@ -14,6 +15,7 @@ from devices.twin.light import LightCount
 from devices.twin.phantom import Embryo, Nucleus, Phantom
 from devices.twin.spim import Side
 from devices.twin.stamp import FrameStamp
+from devices.twin.truth import labels_from_below, labels_in_sheet
 
 __all__ = [
     "VIEWS",
@@ -29,5 +31,7 @@ __all__ = [
     "Side",
     "TwinHub",
     "View",
+    "labels_from_below",
+    "labels_in_sheet",
     "sheets",
 ]

@@ -82,7 +82,9 @@ class BottomCamera(Peripheral, PythonCamera):
             if not sleep_until(start_ns + exposure_ns + _READOUT_NS, clock, stop):
                 return
             frame = get_buffer(self.shape(), np.uint16)
-            seen = self._field.look(pose.x_um, pose.y_um, percent * self._exposure_ms)
+            x_um, y_um, _ = world.condition(start_ns).drift_um
+            light = percent * self._exposure_ms
+            seen = self._field.look(pose.x_um - x_um, pose.y_um - y_um, light)
             place = (round(1000 * pose.x_um), round(1000 * pose.y_um))
             self._sensor.read(seen, (index, *place), frame)
             yield {"FrameNumber": index, "Exposure-ms": self._exposure_ms}

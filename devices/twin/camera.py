@@ -5,15 +5,16 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from devices.core import PythonCamera
+from devices.twin.chance import mix
 from devices.twin.hub import Peripheral
 from devices.twin.motion import Clock
 from devices.twin.optics import PIXEL_UM, LightSheet, Window
-from devices.twin.sensor import Sensor
+from devices.twin.sensor import HotPixels, Sensor
 from devices.twin.settings import Setting, Settings, register
 from devices.twin.spim import Run, Side, Trigger
 from devices.twin.stamp import STAMP_PIXELS, FrameStamp
@@ -67,6 +68,7 @@ class SpimCamera(Peripheral, PythonCamera):
         world = self.world
         self._sheet = LightSheet(world.phantom, self.side, world.sheets[self.side])
         self._sensor = Sensor(world.seed)
+        self._hot = HotPixels(mix(world.seed, ord(self.side)), _SENSOR_PX)
         self.twin.cameras[self.get_label()] = self
 
     # ------------------------------------------------------------------ settings
@@ -147,7 +149,9 @@ class SpimCamera(Peripheral, PythonCamera):
             If it is to be triggered in a way that the twin does not know.
         """
         # The first look at a sample takes its time: have it before time counts.
-        self._picture(0, self.world.pose(self.side), 1.0, np.empty(self.shape(), np.uint16))
+        now = self.world.clock()
+        sight = self.world.sight(self.side, self.world.pose(self.side))
+        self._sheet.look(sight, 1.0, self._window, self.world.condition(now))
         if self._settings["TRIGGER SOURCE"] == "INTERNAL":
             return self._free_running(n, get_buffer)
         if self._settings["TRIGGER ACTIVE"] != "EDGE":
@@ -167,10 +171,10 @@ class SpimCamera(Peripheral, PythonCamera):
             if not sleep_until(start_ns + exposure_ns, clock, stop):
                 return
             pose = world.pose(self.side, start_ns + exposure_ns // 2)
-            energy = world.light.energy_uj(start_ns, start_ns + exposure_ns)
+            exposed = _Exposed(start_ns, start_ns + exposure_ns, pose)
             if not sleep_until(start_ns + period_ns, clock, stop):
                 return
-            yield from self._frame(index, pose, energy, get_buffer)
+            yield from self._frame(index, exposed, get_buffer)
             # The camera keeps its own pace, unless its pictures are not taken in time.
             start_ns += period_ns
             if clock() > start_ns + period_ns:
@@ -189,8 +193,7 @@ class SpimCamera(Peripheral, PythonCamera):
                 if not sleep_until(end_ns + readout_ns, world.clock, stop):
                     return
                 pose = world.triggered_pose(self.side, trigger, begin_ns + exposure_ns // 2)
-                energy = world.light.energy_uj(begin_ns, end_ns)
-                yield from self._frame(index, pose, energy, get_buffer)
+                yield from self._frame(index, _Exposed(begin_ns, end_ns, pose), get_buffer)
         finally:
             world.scan.forget(runs)
 
@@ -212,32 +215,44 @@ class SpimCamera(Peripheral, PythonCamera):
                 yield trigger
 
     def _frame(
-        self, index: int, pose: Pose, energy_uj: tuple[float, ...], get_buffer: Buffer
+        self, index: int, exposed: "_Exposed", get_buffer: Buffer
     ) -> Iterator[Mapping[str, Any]]:
         """Yield the tags of a frame that is in the buffer; nothing, if it is lost on its way."""
         if not self.twin.faults.camera(self.get_label()).arrives(index, stop_of_this_thread()):
             return
         frame = get_buffer(self.shape(), np.uint16)
-        self._picture(index, pose, _effective_ms(energy_uj), frame)
+        self._picture(index, exposed, frame)
         yield {
             "FrameNumber": index,
             "Exposure-ms": self._exposure_ns() / 1e6,
-            "ZPositionUm": pose.z_um,
+            "ZPositionUm": exposed.pose.z_um,
         }
 
-    def _picture(self, index: int, pose: Pose, lit_ms: float, frame: Pixels) -> None:
-        sight = self.world.sight(self.side, pose)
-        seen = self._sheet.look(sight, lit_ms, self._window)
+    def _picture(self, index: int, exposed: "_Exposed", frame: Pixels) -> None:
+        world = self.world
+        sight = world.sight(self.side, exposed.pose)
+        lit_ms = _effective_ms(world.light.energy_uj(exposed.begin_ns, exposed.end_ns))
+        condition = world.condition(exposed.begin_ns)
+        seen = self._sheet.look(sight, lit_ms, self._window, condition)
         # Noise differs within a sequence and from place to place, never between two runs.
         self._sensor.read(seen, (index, *(round(1000 * um) for um in sight)), frame)
+        self._hot.show(frame, *self._window[:2])
         if self._settings["FrameStamp"] == "On":
-            FrameStamp.of(index, pose, self.get_exposure()).write(frame)
+            FrameStamp.of(index, exposed.pose, self.get_exposure()).write(frame)
 
     def _exposure_ns(self) -> int:
         return round(self.get_exposure() * 1e6)
 
     def _readout_ns(self) -> int:
         return self._window.height * _ROW_NS[str(self._settings["SENSOR MODE"])]
+
+
+class _Exposed(NamedTuple):
+    """When a frame was exposed, and where everything was."""
+
+    begin_ns: int
+    end_ns: int
+    pose: Pose
 
 
 class SpimCameraB(SpimCamera):

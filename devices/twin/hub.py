@@ -56,6 +56,22 @@ class TwinHub(PythonHub):
             property_type=float,
         )
 
+        for name, getter, setter, limits in (
+            ("SampleTimeS", TwinHub.get_time_s, TwinHub.set_time_s, (0, 1e6)),
+            ("SampleSpeed", TwinHub.get_speed, TwinHub.set_speed, (0, 3600)),
+            ("DriftUmPerHour", TwinHub.get_drift, TwinHub.set_drift, (0, 1000)),
+        ):
+            self.register_property(
+                name, getter=getter, setter=setter, limits=limits, property_type=float
+            )
+        self.register_property(
+            "Bleaching",
+            getter=TwinHub.get_bleaching,
+            setter=TwinHub.set_bleaching,
+            allowed_values=("Off", "On"),
+            property_type=str,
+        )
+
     @property
     def world(self) -> World:
         """The world of this hub, made when it is first asked for."""
@@ -101,6 +117,38 @@ class TwinHub(PythonHub):
     def set_latency_ms(self, latency_ms: float) -> None:
         """Set for how long an exchange takes; 125 ms is what the rig's takes."""
         self.line.latency_ms = float(latency_ms)
+
+    def get_time_s(self) -> float:
+        """Return the sample's own time, in s."""
+        return self.world.life.time_s()
+
+    def set_time_s(self, time_s: float) -> None:
+        """Make it so late in the sample's own time; its nuclei divide by it, and it drifts."""
+        self.world.life.set_time_s(float(time_s))
+
+    def get_speed(self) -> float:
+        """Return how fast the sample's time goes; 0 when it stands still."""
+        return self.world.life.speed
+
+    def set_speed(self, speed: float) -> None:
+        """Let the sample's time go so many times as fast as the clock."""
+        self.world.life.speed = float(speed)
+
+    def get_drift(self) -> float:
+        """Return how fast the sample drifts, in µm an hour of its time."""
+        return self.world.life.drift_um_per_h
+
+    def set_drift(self, um_per_h: float) -> None:
+        """Let the sample drift, in µm an hour of its time."""
+        self.world.life.drift_um_per_h = float(um_per_h)
+
+    def get_bleaching(self) -> str:
+        """Return whether light bleaches the sample: Off or On."""
+        return "On" if self.world.life.bleaches else "Off"
+
+    def set_bleaching(self, value: str) -> None:
+        """Let light bleach the sample, or not."""
+        self.world.life.bleaches = value == "On"
 
 
 class Peripheral(PythonPeripheral):

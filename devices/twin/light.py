@@ -177,11 +177,11 @@ class Light:
                     energy[index] += lit[index] / 1e6 * power_mw
         return tuple(energy)
 
-    def count(self) -> LightCount:
-        """Return all that there was until now."""
+    def count(self, until_ns: int | None = None) -> LightCount:
+        """Return all that there was, until now or a time of the last minute."""
         with self._lock:
-            now = self._clock()
-            self._note(now)
+            self._note(self._clock())
+            now = self._clock() if until_ns is None else until_ns
             old = self._forgotten
             counted = LightCount(
                 old.open_ms,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from devices.twin.geometry import VIEWS, SheetGeometry
+from devices.twin.life import FRESH, Condition
 from devices.twin.painting import PIXEL_UM, SLICE_UM, Painted, half_box_um, paint
 from devices.twin.phantom import Embryo, Phantom
 from devices.twin.spim import Side
@@ -29,8 +30,10 @@ _STRIP_PX = 64
 _BLUR = 0.75
 # The rolling shutter is a slit: so far out of focus, half the light does not get through.
 _SLIT_UM = 4.0
+# A division is seen in steps of so much of the sample's time.
+_REPAINTED_S = 30.0
 # Nothing is blurred further; it is faint by then.
-_WIDEST_PX = 40.0
+_WIDEST_PX = 24.0
 
 
 class Window(NamedTuple):
@@ -81,14 +84,20 @@ class LightSheet:
         self._geometry = geometry
         self._embryos = [_Embryo(embryo, side) for embryo in phantom.embryos]
 
-    def look(self, sight: Sight, lit_ms: float, window: Window) -> NDArray[np.float32]:
+    def look(
+        self, sight: Sight, lit_ms: float, window: Window, condition: Condition = FRESH
+    ) -> NDArray[np.float32]:
         """Return the counts (y, x) that `lit_ms` of light give, without offset and noise."""
         gain = lit_ms / UNIT_MS
         seen = np.full((window.height, window.width), _MEDIUM * gain, np.float32)
         if gain == 0:
             return seen
-        for embryo in self._embryos:
-            self._add(seen, embryo, sight, gain, window)
+        x, y, z = condition.drift_um
+        # What has drifted by so much is seen as from so much on the other side.
+        sight = sight._replace(x_um=sight.x_um - x, y_um=sight.y_um - y, z_um=sight.z_um - z)
+        for index, embryo in enumerate(self._embryos):
+            left = condition.label_left(index)
+            self._add(seen, embryo, sight, gain * left, window, condition.time_s)
         seen *= self._brightness(window)
         return seen
 
@@ -99,6 +108,7 @@ class LightSheet:
         sight: Sight,
         gain: float,
         window: Window,
+        time_s: float,
     ) -> None:
         column_um, row_um, depth_um = self._view.seen(embryo.away_um(sight))
         half_um = embryo.half_um
@@ -110,7 +120,7 @@ class LightSheet:
             or abs(sight.sheet_um - depth_um) >= deep_um
         ):
             return
-        painted = embryo.painted
+        painted = embryo.painted(time_s)
         _, rows, columns = painted.brightness.shape
         left = _nearest(column_um / PIXEL_UM + (window.sensor_px - columns) / 2)
         top = _nearest(row_um / PIXEL_UM + (window.sensor_px - rows) / 2)
@@ -148,11 +158,12 @@ class LightSheet:
 
 
 class _Embryo:
-    """An embryo as one side sees it; painted when it first comes into view."""
+    """An embryo as one side sees it; painted when it comes into view, and when it divides."""
 
     def __init__(self, embryo: Embryo, side: Side) -> None:
         self._embryo = embryo
         self._view = VIEWS[side]
+        self._painted: tuple[Embryo, Painted] | None = None
 
     def away_um(self, sight: Sight) -> tuple[float, float, float]:
         """Return how far its middle is from where the axes cross."""
@@ -164,10 +175,12 @@ class _Embryo:
         """Half its size along columns, rows and depth."""
         return half_box_um(self._embryo, self._view)
 
-    @cached_property
-    def painted(self) -> Painted:
-        """How it looks."""
-        return paint(self._embryo, self._view)
+    def painted(self, time_s: float) -> Painted:
+        """Return how it looks, as it had become not long before."""
+        now = self._embryo.at(time_s - time_s % _REPAINTED_S)
+        if self._painted is None or self._painted[0] != now:
+            self._painted = now, paint(now, self._view)
+        return self._painted[1]
 
 
 def _nearest(pixels: float) -> int:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.twin.chance import Chance, mix
+from devices.twin.chance import Chance
 from devices.twin.geometry import View
 from devices.twin.phantom import Embryo, Nucleus
 
@@ -83,8 +83,8 @@ def paint(embryo: Embryo, view: View) -> Painted:
         inside = _smooth((np.float32(1 + _SOFT / 2) - q2) / np.float32(_SOFT))
         cytoplasm = np.float32(_CYTOPLASM) * (np.float32(0.5) + granules.plane(index))
         volume[index] = np.float32(_HAZE) * haze * haze + cytoplasm * inside
-    for index, nucleus in enumerate(embryo.nuclei):
-        _paint_nucleus(volume, nucleus, embryo, view, ticks, mix(embryo.texture_seed, index))
+    for nucleus in embryo.nuclei:
+        _paint_nucleus(volume, nucleus, embryo, view, ticks)
     return Painted(volume, half_um)
 
 
@@ -128,7 +128,6 @@ def _paint_nucleus(
     embryo: Embryo,
     view: View,
     ticks: Ticks,
-    seed: int,
 ) -> None:
     radius = nucleus.radius_um
     reaches = (radius, radius, radius + _SHEET_UM)
@@ -143,7 +142,7 @@ def _paint_nucleus(
     q2 = squares[2][:, None, None] + squares[1][None, :, None] + squares[0][None, None, :]
     ball = _smooth((np.float32(1.6) - q2) / np.float32(1.2))
     ball *= np.float32(_NUCLEUS * nucleus.brightness)
-    chromatin = _Texture(seed, _CHROMATIN, view, (near[0], near[1], near[2]))
+    chromatin = _Texture(nucleus.texture_seed, _CHROMATIN, view, (near[0], near[1], near[2]))
     for index in range(len(ball)):
         ball[index] *= np.float32(0.6) + np.float32(0.8) * chromatin.plane(index)
     there = volume[box[2], box[1], box[0]]

@@ -10,10 +10,11 @@ from devices.motors import Trapezoid
 from devices.twin.cards import ScanCard
 from devices.twin.faults import Faults
 from devices.twin.geometry import sheets
+from devices.twin.life import Condition, Life
 from devices.twin.light import Light
 from devices.twin.motion import Axis, Clock, EndStops, Settling
 from devices.twin.optics import PIXEL_UM, Sight
-from devices.twin.phantom import BOOT_FOCUS_UM, Phantom
+from devices.twin.phantom import BOOT_FOCUS_UM, Embryo, Phantom
 from devices.twin.spim import Run, Side, Trigger
 
 __all__ = ["BOOT_HEAD_UM", "Lamp", "Pose", "World"]
@@ -87,6 +88,7 @@ class World:
         self.clock = clock
         self.phantom = Phantom(seed)
         self.sheets = sheets(seed)
+        self.life = Life(seed, clock)
         self.light = Light(clock)
         self.lamp = Lamp()
         self.x = Axis("x", 0.0, EndStops(-10_000, 10_000), _XY_LAW, clock)
@@ -128,6 +130,22 @@ class World:
             focal_um=pose.piezo_um,
             sheet_um=self.sheets[side].sheet_um(pose.galvo_deg),
         )
+
+    @property
+    def embryos(self) -> tuple[Embryo, ...]:
+        """The embryos as they have become, where they are now."""
+        time_s = self.life.time_s()
+        drift_um = self.life.drift_um(time_s)
+        return tuple(embryo.at(time_s).moved(drift_um) for embryo in self.phantom.embryos)
+
+    def condition(self, at_ns: int | None = None) -> Condition:
+        """Return how the sample is, or was at a time of the last minute."""
+        time_s = self.life.time_s(at_ns)
+        energies: tuple[tuple[int, float], ...] = ()
+        if self.life.bleaches:
+            got = self.light.count(at_ns).embryos
+            energies = tuple((embryo, sum(lines.values())) for embryo, lines in got.items())
+        return Condition(time_s, self.life.drift_um(time_s), energies)
 
     def settle(self) -> None:
         """Note which embryos the light falls on, once the stage has arrived."""

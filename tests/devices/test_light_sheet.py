@@ -527,9 +527,8 @@ def test_after_a_sweep_that_was_stopped_the_next_is_around_the_same_centre(
 
     request = replace(ANEW, num_slices=num_slices)
     bench.sheet.check_prepare(request)
-    assert bench.sheet.slicer.course(request, left_um).stations_um[-1:] == (
-        (10,) if num_slices > 1 else ()
-    )
+    course = bench.sheet.slicer.course(request, {"a": left_um})
+    assert course.stations_um["a"][-1:] == ((10,) if num_slices > 1 else ())
     take(bench, request)
     assert bench.shelf.sinks[-1].z_um == pytest.approx(PLACES_UM if num_slices > 1 else [left_um])
 

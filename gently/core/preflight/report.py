@@ -99,6 +99,9 @@ class PreflightReport(_Answer):
     doses: dict[str, PlannedDose] = Field(
         default_factory=dict, description="Light by embryo, where it is said which is lit."
     )
+    dose_percent_ms: dict[str, float] = Field(
+        default_factory=dict, description="Light by laser line: power in percent × ms."
+    )
     travel_um: dict[str, float] = Field(
         default_factory=dict, description="How far each axis goes, by `device.axis`."
     )

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import math
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -39,8 +40,7 @@ def test_the_pixels_are_those_of_every_other_machine() -> None:
     ]
     for index, (side, sight) in enumerate(sights):
         frame = np.empty((512, 512), np.uint16)
-        sheet = LightSheet(PHANTOM, side, TRUE[side])
-        sensor.read(sheet.look(sight, 10, FULL), (index,), frame)
+        sensor.read(looks(side, sight, TRUE[side]), (index,), frame)
         digest.update(frame.astype("<u2").tobytes())
     assert digest.hexdigest() == SHA256
 
@@ -130,8 +130,13 @@ def test_too_much_light_saturates() -> None:
 # ---------------------------------------------------------------------- sheet and focal plane
 
 
+@cache
+def sheet_of(side: Side, geometry: SheetGeometry) -> LightSheet:
+    return LightSheet(PHANTOM, side, geometry)
+
+
 def looks(side: Side, sight: Sight, geometry: SheetGeometry = EVEN) -> NDArray[np.float32]:
-    return LightSheet(PHANTOM, side, geometry).look(sight, 10, FULL)
+    return sheet_of(side, geometry).look(sight, 10, FULL)
 
 
 def sharpness(picture: NDArray[np.float32]) -> float:
