@@ -14,6 +14,7 @@ from devices.errors import (
     LimitError,
     StoppedError,
 )
+from devices.finder import Finder, FindRequest, Projection, Search
 from devices.frames import (
     AcquiredVolume,
     Compression,
@@ -48,6 +49,8 @@ __all__ = [
     "DeviceError",
     "DeviceModel",
     "FileFormat",
+    "FindRequest",
+    "Finder",
     "FocusDrive",
     "FrameSink",
     "HardwareDevice",
@@ -65,7 +68,9 @@ __all__ = [
     "Pace",
     "Piezo",
     "PlannedVolume",
+    "Projection",
     "Scanner",
+    "Search",
     "Shutter",
     "Stage",
     "StoppedError",

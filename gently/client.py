@@ -7,7 +7,7 @@ text names cause and remedy.
 """
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Self
 
 from gently.wire import (
@@ -18,6 +18,7 @@ from gently.wire import (
     Blocking,
     Call,
     ClientError,
+    Detection,
     Device,
     DeviceReading,
     Flow,
@@ -50,6 +51,7 @@ from gently.wire import (
     read,
     surely,
     watch,
+    watch_detection,
 )
 
 __all__ = ["AsyncDeviceLayerClient", "DeviceLayerClient"]
@@ -213,6 +215,62 @@ class _Calls:
     def audit(self, limit: int = 100) -> Flow[list[AuditEntry]]:
         """Return who made the device layer do what, newest first; for an admin's key."""
         return read(list[AuditEntry], (yield from get("audit", limit=limit)).get("entries"))
+
+    # Embryos
+
+    @Call
+    def detect(
+        self,
+        uid: str,
+        detector: str = "classical",
+        *,
+        plane: int | None = None,
+        projection: str = "max",
+        settings: Mapping[str, Any] | None = None,
+        timeout_s: float = 120.0,
+    ) -> Flow[Detection]:
+        """Find embryos in a volume, and wait until that has ended.
+
+        That nothing could be found out is no exception: `state` and `error` say so.
+
+        Parameters
+        ----------
+        uid : str
+            Of the volume.
+        detector : str
+            Who looks: "classical" or "sam".
+        plane : int, optional
+            Which slice; without it, the projection of all.
+        projection : str
+            "max" or "mean".
+        settings : mapping, optional
+            For the detector, such as `{"length_um": 50}`.
+        timeout_s : float
+            After which it fails.
+        """
+        answer = yield from change(
+            "detections",
+            uid=uid,
+            detector=detector,
+            plane=plane,
+            projection=projection,
+            settings=settings or {},
+            timeout_s=timeout_s,
+        )
+        return (yield from watch_detection(read(Detection, answer)))
+
+    @Call
+    def detection(self, detection_uid: str) -> Flow[Detection]:
+        """Return a detection, and what was found."""
+        return read(Detection, (yield from get("detections", detection_uid)))
+
+    @Call
+    def detections(
+        self, *, source: str | None = None, session: str | None = None, limit: int | None = None
+    ) -> Flow[list[Detection]]:
+        """Return the newest detections first, of one volume or one session."""
+        answer = yield from get("detections", source=source, session=session, limit=limit)
+        return read(list[Detection], answer.get("detections"))
 
     # What is known before anything moves
 

@@ -110,6 +110,11 @@ class DeviceLayerSettings(_Settings):
         or goes on with the next item.
     quota_per_client
         How many items one client may have that wait, run or are paused.
+    sam_model, sam_checkpoint, sam_sha256, sam_device
+        Which Segment Anything the detector `sam` is, the file of its weights, what the hash of that
+        has to be (None accepts any), and where it computes.
+    detector_memory_mb
+        What the detectors' process may take; more ends it.
     """
 
     config: str = "twin"
@@ -118,6 +123,11 @@ class DeviceLayerSettings(_Settings):
     port: Port = 60610
     queue_after_restart: Literal["wait", "continue"] = "wait"
     quota_per_client: Annotated[int, Field(ge=1, le=100_000)] = 2_000
+    sam_model: Literal["tiny", "vit_b", "vit_l", "vit_h"] = "vit_b"
+    sam_checkpoint: Path | None = None
+    sam_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sam_device: Literal["cpu", "cuda", "mps"] = "cpu"
+    detector_memory_mb: Annotated[int, Field(ge=500)] = 4_000
 
 
 class CopilotSettings(_Settings):

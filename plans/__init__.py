@@ -1,6 +1,7 @@
 """Bluesky plans: typed generator functions whose signatures are their schemas."""
 
 from plans.acquisition import acquire_volume, snap
+from plans.detection import detect, find_embryos
 from plans.motion import move_focus, move_stage, read_position, sleep
 from plans.parameters import AllDevices, AxisOf
 
@@ -9,6 +10,8 @@ __all__ = [
     "AllDevices",
     "AxisOf",
     "acquire_volume",
+    "detect",
+    "find_embryos",
     "move_focus",
     "move_stage",
     "read_position",
@@ -16,5 +19,5 @@ __all__ = [
     "snap",
 ]
 
-ALL_PLANS = (acquire_volume, snap, move_stage, move_focus, read_position, sleep)
+ALL_PLANS = (acquire_volume, snap, find_embryos, move_stage, move_focus, read_position, sleep)
 """What the catalogue offers."""

@@ -42,6 +42,7 @@ from storage.export import export_imagej, export_ome_zarr, export_series
 from storage.hierarchy import Chunk, Hierarchy
 from storage.index import StoreStats
 from storage.inventory import BrokenFile, Progress, Refreshed
+from storage.labels import LABELS, labels_tag
 from storage.lock import StoreLock
 from storage.pump import memory_bytes
 from storage.pyramid import Level, levels, mean
@@ -62,6 +63,7 @@ from storage.volume import Volume
 from storage.writer import VolumeWriter
 
 __all__ = [
+    "LABELS",
     "AcquisitionNotFoundError",
     "BrokenDocumentsError",
     "BrokenFile",
@@ -110,6 +112,7 @@ __all__ = [
     "export_imagej",
     "export_ome_zarr",
     "export_series",
+    "labels_tag",
     "levels",
     "mean",
     "memory_bytes",

@@ -50,6 +50,12 @@ BUILTINS: Final[Mapping[str, Verb]] = {
     "read": Verb("what a device reads back now", argument="device", required=True),
     "status": Verb("what the microscope is doing"),
     "volumes": Verb("the latest volumes, newest first"),
+    "detect": Verb(
+        "find the embryos in a volume, also while a plan runs",
+        argument="uid",
+        required=True,
+        more="detector",
+    ),
     "lineage": Verb("where data came from and what came of it", argument="uid", required=True),
     "stop": Verb("stop every motion, turn the light off and end the plan, now"),
     "pause": Verb("pause the running plan at its next checkpoint"),

@@ -167,6 +167,9 @@ _ANSWERS: Final[Mapping[str, Callable[[DeviceLayerClient, BuiltinCommand], Any]]
     "read": lambda device_layer, command: device_layer.read_device(str(command.argument)),
     "status": lambda device_layer, _: device_layer.status(),
     "volumes": lambda device_layer, _: device_layer.volumes(limit=VOLUMES_SHOWN),
+    "detect": lambda device_layer, command: device_layer.detect(
+        str(command.argument), command.more or "classical"
+    ),
     "stop": lambda device_layer, _: device_layer.stop(),
     "pause": _pause,
     "resume": _resume,

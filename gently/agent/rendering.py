@@ -15,6 +15,7 @@ from gently.agent.commands import BUILTINS, write
 from gently.agent.queue_server_client import Completed, Ended, Failed, Outcome
 from gently.core.data_store import Record, Step, Trace
 from gently.wire import (
+    Detection,
     Device,
     DeviceReading,
     HistoryItem,
@@ -205,6 +206,30 @@ def _decision(proposal: Proposal) -> str:
     return f"{who}{f': {proposal.reason}' if proposal.reason else ''}"
 
 
+def _detection(detection: Detection) -> RenderableType:
+    result = detection.result
+    if result is None:
+        return Text(f"the detection {detection.state}: {detection.error}", style="red")
+    table = Table("embryo", "x µm", "y µm", "length × width µm", "score", "", box=None)
+    for each in result.objects:
+        table.add_row(
+            Text(each.name, style="bold"),
+            f"{each.x_um:.1f}",
+            f"{each.y_um:.1f}",
+            f"{each.length_um:.0f} × {each.width_um:.0f}",
+            f"{each.scores[each.mask]:.2f}",
+            "" if each.certain else "uncertain",
+        )
+    said = [f"label image {detection.detection_uid}"]
+    if not result.on_stage:
+        said.append("the volume does not say where it was taken: counted from its middle")
+    if result.fallback_reason:
+        said.append(f"by the detector {result.detector}: {result.fallback_reason}")
+    if result.absent:
+        said.append(f"not found again: {', '.join(result.absent)}")
+    return Group(table if result.objects else Text("no embryos"), Text("\n".join(said)))
+
+
 def _proposals(proposals: list[Proposal]) -> RenderableType:
     if not proposals:
         return Text("nothing waits for approval")
@@ -258,6 +283,7 @@ _RENDERERS: Final[Mapping[str, Callable[[Any], RenderableType]]] = {
     "resume": _status,
     "preflight": _preflight,
     "propose": _proposal,
+    "detect": _detection,
     "proposals": _proposals,
     "approve": _proposal,
     "reject": _proposal,

@@ -17,6 +17,7 @@ from gently.api.auth_routes import AUTH_ROUTES
 from gently.api.catalogue_routes import CATALOGUE_ROUTES
 from gently.api.console_routes import CONSOLE_ROUTES
 from gently.api.control_routes import CONTROL_ROUTES
+from gently.api.detection_routes import DETECTION_ROUTES
 from gently.api.documentation_routes import DOCUMENTATION_ROUTES, Documentation
 from gently.api.engine_routes import ENGINE_ROUTES
 from gently.api.environment_routes import ENVIRONMENT_ROUTES
@@ -49,6 +50,7 @@ from gently.core.access import (
     ProposalNotFoundError,
     ScopeError,
 )
+from gently.core.detections import DetectionNotFoundError
 from gently.core.device_layer import DeviceLayer
 from gently.core.errors import (
     DeviceNotFoundError,
@@ -77,6 +79,7 @@ GROUPS: Mapping[str, tuple[ApiRoute, ...]] = {
     "History": HISTORY_ROUTES,
     "Stop and the RunEngine": ENGINE_ROUTES,
     "Volumes and runs": VOLUME_ROUTES,
+    "Detections": DETECTION_ROUTES,
     "Events and log": (*EVENT_ROUTES, *CONSOLE_ROUTES),
     "Health, metrics and audit": OPERATION_ROUTES,
     "Control": (*CONTROL_ROUTES, *PROPOSAL_ROUTES, *LOCK_ROUTES),
@@ -100,6 +103,7 @@ _STATUS: dict[type[Exception], int] = {
     KeyNotFoundError: 404,
     ProposalNotFoundError: 404,
     AccessStoreError: 500,
+    DetectionNotFoundError: 404,
     DeviceNotFoundError: 404,
     ItemNotFoundError: 404,
     PlanNotFoundError: 404,

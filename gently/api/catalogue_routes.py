@@ -87,7 +87,7 @@ async def _plans_allowed(call: Call[Nothing]) -> Given:
 
 async def _devices_allowed(call: Call[Nothing]) -> Given:
     return {
-        "devices_allowed": allowed_devices(call.layer.instrument.devices),
+        "devices_allowed": allowed_devices(call.layer.devices),
         "devices_allowed_uid": call.layer.catalogue_uid,
     }
 
@@ -101,7 +101,7 @@ async def _plans_existing(call: Call[Nothing]) -> Given:
 
 async def _devices_existing(call: Call[Nothing]) -> Given:
     return {
-        "devices_existing": allowed_devices(call.layer.instrument.devices),
+        "devices_existing": allowed_devices(call.layer.devices),
         "devices_existing_uid": call.layer.catalogue_uid,
     }
 

@@ -101,7 +101,7 @@ async def _environment_update(call: Call[EnvironmentUpdateBody]) -> Given:
         raise WrongStateError(
             f"The microscope is busy with {running.name}: wait for it, or run_in_background."
         )
-    found = {"plans": [*layer.catalogue], "devices": [*layer.instrument.devices]}
+    found = {"plans": [*layer.catalogue], "devices": [*layer.devices]}
     return {"task_uid": layer.tasks.complete(found, time.time())}
 
 

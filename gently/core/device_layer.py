@@ -6,7 +6,7 @@ What the HTTP edge calls is here. Nothing here waits for the RunEngine.
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,13 +15,12 @@ from typing import Any, Self
 from uuid import uuid4
 
 from event_model import DocumentNames, schema_validators
-from numpy.typing import NDArray
 from pydantic import ValidationError
 from pydantic_core import to_json
 
 from devices import (
-    AcquiredVolume,
     DeviceError,
+    Finder,
     FrameSink,
     HardwareDevice,
     Instrument,
@@ -33,6 +32,7 @@ from gently.core.access import Access, AccessDatabase, Principal, Proposal
 from gently.core.aftermath import Aftermath
 from gently.core.catalogue import BoundPlan, Catalogue
 from gently.core.console import Console
+from gently.core.detections import Detections
 from gently.core.errors import (
     DeviceNotFoundError,
     FieldError,
@@ -58,20 +58,22 @@ from gently.core.preflight import Preflight, PreflightReport, PreflightSummary
 from gently.core.queue import PlanQueue
 from gently.core.queue_store import QueueStore
 from gently.core.runner import Runner
+from gently.core.searches import Searches
+from gently.core.sink import Sink
 from gently.core.stop import StopReport, stop_everything, stop_for_good
 from gently.core.tasks import TaskList
 from gently.core.transitions import Place
+from gently.detection import KINDS, SamSetup
+from gently.detector_child import Limits, Supervisor
 from gently.settings import DeviceLayerSettings
 from plans import ALL_PLANS
 from storage import (
     DocumentStore,
-    FrameInfo,
     StoreLock,
     VolumeLabels,
     VolumeRecord,
     VolumeSpec,
     VolumeStore,
-    VolumeWriter,
 )
 
 __all__ = ["Accepted", "DeviceLayer"]
@@ -142,11 +144,19 @@ class DeviceLayer:
             )
             self.store = undo.enter_context(VolumeStore(root))
             self.store.refresh()
+            self.detections = undo.enter_context(self._detections())
             self.instrument = Instrument(
                 load_instrument_file(settings.config), open_sink=self._open_sink
             )
             undo.callback(self.instrument.close)
-            self.catalogue = Catalogue(ALL_PLANS, self.instrument.devices)
+            finder = Finder(
+                "finder",
+                core=self.instrument.core,
+                detectors=tuple(KINDS),
+                search=Searches(self.detections, lambda: self.queue.running),
+            )
+            self.devices = {**self.instrument.devices, finder.name: finder}
+            self.catalogue = Catalogue(ALL_PLANS, self.devices)
             self.documents = DocumentStore(root)
             queue_store = QueueStore(root / "queue.sqlite")
             undo.callback(queue_store.close)
@@ -177,6 +187,7 @@ class DeviceLayer:
                 instrument=self.instrument,
                 queue=self.queue,
                 runner=self.runner,
+                detections=self.detections,
                 events=self.events,
                 metrics=self.metrics,
                 audit=self.audit,
@@ -298,11 +309,10 @@ class DeviceLayer:
     def device(self, name: str) -> HardwareDevice:
         """Return a device by its name."""
         try:
-            return self.instrument.devices[name]
+            return self.devices[name]
         except KeyError:
             raise DeviceNotFoundError(
-                f"there is no device {name!r}; the instrument has: "
-                f"{', '.join(self.instrument.devices)}"
+                f"there is no device {name!r}; the instrument has: {', '.join(self.devices)}"
             ) from None
 
     def read_device(self, name: str) -> dict[str, Any]:
@@ -328,6 +338,27 @@ class DeviceLayer:
         }
 
     # ------------------------------------------------------------------ introductions
+
+    def _detections(self) -> Detections:
+        said = self.settings
+        sam = SamSetup(
+            model=said.sam_model,
+            checkpoint=said.sam_checkpoint and said.sam_checkpoint.expanduser().resolve(),
+            sha256=said.sam_sha256 or "",
+            device=said.sam_device,
+        )
+        supervisor = Supervisor(
+            self.store.root,
+            {"sam": sam.model_dump(mode="json")},
+            limits=Limits(memory_bytes=said.detector_memory_mb * 1_000_000),
+        )
+        return Detections(
+            self.store,
+            supervisor,
+            self.events.publish,
+            session_id=self.session_id,
+            metrics=self.metrics,
+        )
 
     def _is_queued(self, item_uid: str) -> bool:
         try:
@@ -417,7 +448,7 @@ class DeviceLayer:
             frames_differ=planned.frames_differ,
             metadata={"plan_kwargs": dict(item.kwargs) if item else {}, **planned.metadata},
         )
-        return _Sink(self.store.create(spec), self._published, self.metrics)
+        return Sink(self.store.create(spec), self._published, self.metrics)
 
     def _published(self, record: VolumeRecord) -> None:
         LOGGER.info("published %s (%s)", record.path, record.status)
@@ -440,45 +471,3 @@ class DeviceLayer:
     def _end_the_plan(self) -> None:
         if not stop_for_good(self.instrument, self.runner, _PLAN_END_S):
             LOGGER.error("the plan did not end; its volume is not published")
-
-
-class _Sink:
-    """Introduces the devices' frames to the store's writer."""
-
-    def __init__(
-        self, writer: VolumeWriter, published: Callable[[VolumeRecord], None], metrics: Metrics
-    ) -> None:
-        self._writer = writer
-        self._published = published
-        self._metrics = metrics
-
-    def write(self, frame: NDArray[Any], *, index: int, delta_t_s: float, z_um: float) -> None:
-        self._writer.write(frame, FrameInfo(index=index, delta_t_s=delta_t_s, z_um=z_um))
-        self._metrics.frame_written(frame.nbytes)
-
-    @property
-    def back_pressure_s(self) -> float:
-        return self._writer.back_pressure_s
-
-    def finish(self) -> AcquiredVolume:
-        return self._told(self._writer.finish())
-
-    def keep(self, reason: str) -> AcquiredVolume:
-        return self._told(self._writer.keep(reason))
-
-    def _told(self, record: VolumeRecord) -> VolumeRecord:
-        self._published(record)
-        return record
-
-    def __enter__(self) -> Self:
-        self._writer.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._writer.__exit__(kind, error, traceback)
-        self._metrics.back_pressure.inc(self._writer.back_pressure_s)

@@ -14,6 +14,7 @@ from typing import Final
 import psutil
 
 from devices import Camera, DeviceError, Instrument, Stage
+from gently.core.detections import Detections
 from gently.core.events import EventLog
 from gently.core.operations import (
     AuditLog,
@@ -51,7 +52,7 @@ class Oversight:
     ----------
     root
         The storage folder.
-    instrument, queue, runner, events, metrics, audit, log
+    instrument, queue, runner, detections, events, metrics, audit, log
         What is looked after; they outlive it.
     """
 
@@ -62,6 +63,7 @@ class Oversight:
         instrument: Instrument,
         queue: PlanQueue,
         runner: Runner,
+        detections: Detections,
         events: EventLog,
         metrics: Metrics,
         audit: AuditLog,
@@ -89,6 +91,7 @@ class Oversight:
             "stages": self._stages_answer,
             "cameras": self._cameras_answer,
             "runner": self._runner_lives,
+            "detector": detections.health,
             "requests": lambda: loop_lag(self.loop_lag),
             "disk": lambda: disk_space(root),
             "audit": lambda: no_problem(audit.problem),

@@ -7,16 +7,13 @@ two. Importing this loads no detector.
 from gently.detector_child.child import ChildDiedError
 from gently.detector_child.supervisor import Limits, Outcome, Supervisor, SupervisorError
 from gently.detector_child.values import (
-    LABELS,
     Finding,
     NamedObject,
     Order,
     View,
-    labels_tag,
 )
 
 __all__ = [
-    "LABELS",
     "ChildDiedError",
     "Finding",
     "Limits",
@@ -26,5 +23,4 @@ __all__ = [
     "Supervisor",
     "SupervisorError",
     "View",
-    "labels_tag",
 ]

@@ -27,7 +27,7 @@ __all__ = ["Child", "ChildDiedError"]
 LOGGER = logging.getLogger(__name__)
 _LOOK_S: Final = 0.05
 _END_S: Final = 5.0
-_CONNECT_S: Final = 2.0
+_CONNECT_S: Final = 5.0
 _MOST_SAID: Final = 300
 _MODULE: Final = "gently.detector_child.service"
 
@@ -69,6 +69,7 @@ class Child:
         self._memory_bytes = memory_bytes
         self._said = ""
         self._connection: Any = None
+        self._detect: Any = None
         self._process = subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-m", _MODULE],
             stdin=subprocess.PIPE,
@@ -139,7 +140,7 @@ class Child:
             raise ChildDiedError(why) from error
 
     def _answer(self, order: Order, end_when: EndWhen) -> Answer:
-        asked = rpyc.async_(self._connection.root.detect)(order.model_dump_json())
+        asked = self._detect(order.model_dump_json())
         while not asked.ready:
             self._check(end_when)
             self._connection.serve(_LOOK_S)
@@ -183,7 +184,10 @@ class Child:
             client = socket.create_connection(("127.0.0.1", port), _CONNECT_S)
             client.sendall(secret.encode())
             client.settimeout(None)
-            self._connection = connect_stream(SocketStream(client), config=CLOSED)
+            # For what is asked here; an order is waited for in another way.
+            config = {**CLOSED, "sync_request_timeout": _CONNECT_S}
+            self._connection = connect_stream(SocketStream(client), config=config)
+            self._detect = rpyc.async_(self._connection.root.detect)
         except (OSError, EOFError) as error:
             raise ChildDiedError(f"the detector cannot be reached: {error}") from error
 

@@ -175,6 +175,7 @@ class Supervisor:
             "memory_bytes": child.memory_bytes if child else 0,
             "memory_limit_bytes": self._limits.memory_bytes,
             "starts": self._starts,
+            "deaths_in_a_row": self._deaths_in_a_row,
             "working_on": self._job.uid if self._job else None,
             "waiting": len(self._waiting),
             "waiting_limit": self._limits.waiting,

@@ -1,33 +1,23 @@
 """What goes into the detectors' process and what it writes: UIDs, names and small numbers."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue
 
 from gently.detection import FoundObject
 
 __all__ = [
-    "LABELS",
     "Answer",
     "Finding",
     "Handover",
     "NamedObject",
     "Order",
     "View",
-    "labels_tag",
 ]
-
-LABELS: Final = "labels"
-"""The tag of every label image, and the key of the finding in its metadata."""
 
 Uid = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Place = tuple[FiniteFloat, FiniteFloat]
-
-
-def labels_tag(source_uid: str) -> str:
-    """Return the tag of the label images of one volume."""
-    return f"{LABELS}:{source_uid}"
 
 
 class _Value(BaseModel):

@@ -21,15 +21,13 @@ from gently.detection import (
     match,
 )
 from gently.detector_child.values import (
-    LABELS,
     Answer,
     Finding,
     NamedObject,
     Order,
     View,
-    labels_tag,
 )
-from storage import FrameInfo, Volume, VolumeRecord, VolumeSpec, VolumeStore
+from storage import LABELS, FrameInfo, Volume, VolumeRecord, VolumeSpec, VolumeStore, labels_tag
 
 __all__ = ["Worker"]
 

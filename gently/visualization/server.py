@@ -28,6 +28,7 @@ from gently.visualization.data import data_routes
 from gently.visualization.entry import ENTER, Door, Guarded, enter
 from gently.visualization.feed import VolumeFeed
 from gently.visualization.images import VolumeImages
+from gently.visualization.labels import NoLabelsError, label_routes
 from gently.visualization.lineage import Lineage, lineage_route
 from gently.visualization.microscope import control, stop
 from gently.visualization.query import ImageQuery, ListQuery, NoQuery, QueryError
@@ -113,6 +114,7 @@ def create_app(
             Route("/api/volumes", list_volumes),
             lineage_route(store, lineage),
             *data_routes(),
+            *label_routes(),
             # "path" lets a path in place of a UID come through, to be told what a UID is.
             Route("/api/volumes/{uid:path}", volume),
             Route("/api/images/{uid:path}/histogram", histogram),
@@ -236,6 +238,7 @@ async def _explain(_request: Request, error: Exception) -> Response:
 _STATUS: Final[Mapping[type[Exception], HTTPStatus]] = {
     QueryError: HTTPStatus.UNPROCESSABLE_ENTITY,
     NoSuchKeyError: HTTPStatus.NOT_FOUND,
+    NoLabelsError: HTTPStatus.NOT_FOUND,
     InvalidUidError: HTTPStatus.UNPROCESSABLE_ENTITY,
     VolumeNotFoundError: HTTPStatus.NOT_FOUND,
     AcquisitionNotFoundError: HTTPStatus.NOT_FOUND,

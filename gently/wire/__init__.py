@@ -31,11 +31,15 @@ from gently.wire.flows import (
     read,
     surely,
     watch,
+    watch_detection,
 )
 from gently.wire.parameters import Parameter
 from gently.wire.plans import Plan, PlanCall, Plans, did_you_mean
 from gently.wire.replies import (
     AuditEntry,
+    DetectedObject,
+    Detection,
+    DetectionResult,
     Device,
     DeviceReading,
     Event,
@@ -73,6 +77,9 @@ __all__ = [
     "ClientError",
     "Control",
     "ControlLost",
+    "DetectedObject",
+    "Detection",
+    "DetectionResult",
     "Device",
     "DeviceLayerFault",
     "DeviceLayerUnreachable",
@@ -124,4 +131,5 @@ __all__ = [
     "read",
     "surely",
     "watch",
+    "watch_detection",
 ]

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from pydantic import TypeAdapter, ValidationError
 
 from gently.wire.errors import DeviceLayerFault, DeviceLayerUnreachable, Refused, StillRunning
-from gently.wire.replies import FieldError, ItemState, Progress
+from gently.wire.replies import Detection, FieldError, ItemState, Progress
 
 FIRST_POLL_S: Final = 0.01
 LAST_POLL_S: Final = 0.25
@@ -126,6 +126,15 @@ def watch(
             if heard - begun > timeout_s:
                 raise StillRunning(state, timeout_s)
         yield _next_look(time.monotonic() - begun)
+
+
+def watch_detection(detection: Detection) -> Flow[Detection]:
+    """Look at a detection until it has ended, which it does by its own deadline."""
+    begun = time.monotonic()
+    while not detection.finished:
+        yield _next_look(time.monotonic() - begun)
+        detection = read(Detection, (yield from get("detections", detection.detection_uid)))
+    return detection
 
 
 def granted(answer: Answer) -> Answer:

@@ -321,6 +321,74 @@ class Proposal(Reply):
         return Item(item_uid=self.item_uid, name=item.name, kwargs=item.kwargs, meta=item.meta)
 
 
+class DetectedObject(Reply):
+    """An object of a detection.
+
+    Attributes
+    ----------
+    label : int
+        Its number in the label image.
+    name : str
+        The same for the same object as long as the session lasts.
+    x_um, y_um : float
+        Where it is: on the stage, if the detection's `result` says `on_stage`.
+    certain : bool
+        Whether outline and place can be relied on.
+    """
+
+    label: int
+    name: str
+    x_um: float
+    y_um: float
+    row_px: float
+    column_px: float
+    area_um2: float
+    length_um: float
+    width_um: float
+    scores: Mapping[str, float]
+    mask: str
+    certain: bool
+
+
+class DetectionResult(Reply):
+    """What was found.
+
+    Attributes
+    ----------
+    path : Path
+        Of the label image.
+    detector, fallback_reason : str
+        Whose result this is, and why it is not that of the one who was asked.
+    absent : tuple of str
+        Who should have been in the picture.
+    """
+
+    path: Path
+    detector: str
+    fallback_reason: str = ""
+    on_stage: bool
+    objects: tuple[DetectedObject, ...] = ()
+    absent: tuple[str, ...] = ()
+    seconds: float
+
+
+class Detection(Reply):
+    """A detection, and what became of it; its uid is that of its label image."""
+
+    detection_uid: str
+    state: Literal["queued", "running", "completed", "failed", "cancelled"]
+    source_uid: str
+    detector: str
+    session_id: str = ""
+    error: str = ""
+    result: DetectionResult | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will become of it."""
+        return self.state not in {"queued", "running"}
+
+
 class Lease(Reply):
     """Who has control of the microscope; without a holder, whoever commands has it.
 

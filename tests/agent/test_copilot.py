@@ -123,6 +123,36 @@ PROPOSAL = {
     "made": 0.0,
     "expires": 0.0,
 }
+DETECTION = {
+    "detection_uid": "d9",
+    "state": "completed",
+    "source_uid": "v1",
+    "detector": "sam",
+    "result": {
+        "path": "d9.tif",
+        "detector": "classical",
+        "fallback_reason": "no checkpoint",
+        "on_stage": True,
+        "objects": [
+            {
+                "label": 1,
+                "name": "embryo 3",
+                "x_um": 12.5,
+                "y_um": -3,
+                "row_px": 1,
+                "column_px": 2,
+                "area_um2": 900,
+                "length_um": 50,
+                "width_um": 30,
+                "scores": {"classical": 0.8},
+                "mask": "classical",
+                "certain": False,
+            }
+        ],
+        "absent": ["embryo 2"],
+        "seconds": 0.4,
+    },
+}
 ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "help": ({}, ["read device", "acquire_volume", "[num_slices]", "leave the copilot"]),
     "help move_stage": ({}, ["x_um", "a number (-5000 to 5000)", "(required)"]),
@@ -144,6 +174,10 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["executing_queue", "item i7"],
     ),
     "volumes": ({"GET volumes": {"volumes": []}}, ["no volumes yet"]),
+    "detect v1 sam": (
+        {"POST detections": {**DETECTION, "state": "queued"}, "GET detections/d9": DETECTION},
+        ["embryo 3", "12.5", "uncertain", "label image d9", "classical: no checkpoint", "embryo 2"],
+    ),
     "stop": (
         {
             "POST stop": {

@@ -2,7 +2,17 @@
 
 from typing import cast
 
-from devices import Camera, FocusDrive, HardwareDevice, LightSheet, Limits, Shutter, Stage, XYStage
+from devices import (
+    Camera,
+    Finder,
+    FocusDrive,
+    HardwareDevice,
+    LightSheet,
+    Limits,
+    Shutter,
+    Stage,
+    XYStage,
+)
 from devices.core import Core
 from devices.properties import Properties
 from devices.slicing import Stepper, View
@@ -61,4 +71,5 @@ def bench() -> dict[str, HardwareDevice]:
         stages=tuple(part for part in parts if isinstance(part, Stage)),
         open_sink=nowhere,  # type: ignore[arg-type]
     )
+    devices["finder"] = Finder("finder", core=NO_CORE, detectors=("classical",), search=nowhere)  # type: ignore[arg-type]
     return devices

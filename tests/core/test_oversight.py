@@ -57,6 +57,7 @@ def test_a_device_layer_at_rest_is_well(oversight: Oversight) -> None:
         "stages",
         "cameras",
         "runner",
+        "detector",
         "requests",
         "disk",
         "audit",

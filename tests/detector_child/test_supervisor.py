@@ -10,15 +10,13 @@ from rpyc.core.stream import SocketStream
 
 from benchmarks.detection import overlaps
 from gently.detector_child import (
-    LABELS,
     Finding,
     Outcome,
     Supervisor,
     SupervisorError,
-    labels_tag,
 )
 from gently.detector_child import child as child_module
-from storage import VolumeRecord
+from storage import LABELS, VolumeRecord, labels_tag
 from tests.detection.sam.test_models import Evil
 from tests.detector_child.conftest import PHANTOM, Bench, bench_in, until
 
@@ -156,6 +154,13 @@ def test_in_a_flood_of_orders_some_wait_the_others_are_refused_and_all_are_told(
     assert at_work.outcome() == Outcome(error="it was cancelled", is_cancelled=True)
     assert patient.outcome() == Outcome()
     assert doomed.supervisor.status()["last_error"] == ""
+
+
+def test_a_process_that_stands_still_before_its_work_is_replaced(doomed: Bench) -> None:
+    assert doomed.bad("nothing").outcome() == Outcome()
+    psutil.Process(doomed.pid_at_work()).suspend()
+    assert "not done within 0.5 s" in doomed.bad("nothing", 0.5).outcome().error
+    assert doomed.bad("nothing").outcome() == Outcome()
 
 
 def test_what_waits_can_be_cancelled(doomed: Bench) -> None:

@@ -23,6 +23,7 @@ from devices import HardwareDevice, InstrumentFile, instrument_file
 from gently.agent.commands import BUILTINS
 from gently.agent.run_once import Exit
 from gently.api import ROUTES, SOCKETS
+from gently.core.detections import DetectionState
 from gently.core.lifecycle import ItemState, Step
 from gently.core.operations import cli as audit_cli
 from gently.core.queue import Result
@@ -154,6 +155,7 @@ def test_every_state_of_an_item_is_documented() -> None:
 def kinds_published() -> set[str]:
     """Find the kinds of events that the source names as such."""
     kinds = {f"item.{step}" for step in Step}
+    kinds |= {f"detection.{state}" for state in DetectionState if state != "running"}
     for path in (REPOSITORY / "gently" / "core").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and re.fullmatch(r"item\.[a-z]+", str(node.value)):

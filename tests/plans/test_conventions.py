@@ -60,6 +60,7 @@ def test_the_catalogue_has_the_plans_that_other_programs_call_by_name() -> None:
     assert [plan.__name__ for plan in ALL_PLANS] == [
         "acquire_volume",
         "snap",
+        "find_embryos",
         "move_stage",
         "move_focus",
         "read_position",

@@ -36,6 +36,9 @@ class Metrics:
         self.volumes = Counter(
             "gently_volumes", "Volumes whose file has its name", ["status"], registry=registry
         )
+        self.detections = Counter(
+            "gently_detections", "Detections that have ended", ["outcome"], registry=registry
+        )
         self._frames = Counter(
             "gently_frames_written", "Frames handed to the disk", registry=registry
         )

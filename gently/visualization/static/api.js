@@ -13,6 +13,10 @@ export const histogram = (uid) => json(`/api/images/${encodeURIComponent(uid)}/h
 
 export const control = () => json("/api/control");
 export const stop = () => json("/api/stop", { method: "POST" });
+export const detections = (uid) => json(`/api/volumes/${encodeURIComponent(uid)}/detections`);
+
+/** The address of the outlines of one detection. */
+export const outlinesUrl = (uid) => `/api/labels/${encodeURIComponent(uid)}`;
 
 /** The address of one picture; `parameters` are the query of /api/images. */
 export function imageUrl(uid, parameters) {

@@ -22,7 +22,9 @@ export class Shelf {
 
   /** Put volumes on the shelf; those that `fresh` asks for light up for a moment. */
   add(volumes, { fresh = false } = {}) {
-    for (const volume of volumes) this.#volumes.set(volume.uid, volume);
+    // A label image is shown over the volume that it is of.
+    const taken = volumes.filter((volume) => !volume.tags.includes("labels"));
+    for (const volume of taken) this.#volumes.set(volume.uid, volume);
     this.#draw(fresh ? new Set(volumes.map((volume) => volume.uid)) : new Set());
   }
 

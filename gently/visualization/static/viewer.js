@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { Contrast } from "./contrast.js";
 import { describe, number, when } from "./format.js";
+import { Overlay } from "./overlay.js";
 import { Painter } from "./painter.js";
 
 const PLANES = ["xy", "xz", "yz"];
@@ -15,6 +16,7 @@ export class Viewer {
   #z = $("z");
   #failed;
   #painters;
+  #overlay = new Overlay();
   #contrast = new Contrast(() => this.#paint());
 
   /** `failed(error)` is called when a picture cannot be had. */
@@ -42,6 +44,7 @@ export class Viewer {
     for (const id of ["z-control", "projections"]) $(id).hidden = single;
     this.#z.value = Math.floor(volume.shape[0] / 2);
     this.#ready = false;
+    this.#overlay.show(volume);
     this.#label();
     this.#layOut();
     await this.#load();
@@ -152,6 +155,7 @@ export class Viewer {
     const goal = { ArrowLeft: z - 1, ArrowRight: z + 1, Home: 0, End: last }[event.key];
     if (goal !== undefined) this.#move(goal);
     else if (event.key === "a" || event.key === "A") this.#contrast.auto();
+    else if (event.key === "e" || event.key === "E") this.#overlay.toggle();
     else return;
     event.preventDefault();
   }
