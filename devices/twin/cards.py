@@ -56,13 +56,18 @@ SCAN = (
 )
 """Of the card; both scanners show them."""
 
+# What the card was told to remember: a sheet over the whole field that goes nowhere.
+_SAVED_DEG = {"X": 4.0, "Y": 0.0}
+
 GALVO = (
     Setting("BeamEnabled", "Yes", choices=("Yes", "No")),
     *(
         setting
         for axis in "XY"
         for setting in (
-            Setting(f"SingleAxis{axis}Amplitude(deg)", 0.0, limits=(0, 20), step=0.0001),
+            Setting(
+                f"SingleAxis{axis}Amplitude(deg)", _SAVED_DEG[axis], limits=(0, 20), step=0.0001
+            ),
             Setting(f"SingleAxis{axis}Offset(deg)", 0.0, limits=(-10, 10), step=0.0001),
             Setting(f"SingleAxis{axis}Pattern", _PATTERNS[0], choices=_PATTERNS),
             Setting(f"SingleAxis{axis}Mode", _MODES[0], choices=_MODES),
@@ -183,6 +188,10 @@ class ScanCard:
         with self._lock:
             self._listeners.remove(heard)
 
+    def sheet(self, side: Side) -> Sweep:
+        """Return how far the beam is drawn to a sheet, in degrees."""
+        return self._sweep(side, "X")
+
     def program(self) -> Program:
         """Return what a run would do that began now."""
         settings = self.settings
@@ -202,7 +211,8 @@ class ScanCard:
             before_side_ns=settings.ns("SPIMDelayBeforeSide(ms)"),
             before_repeat_ns=settings.ns("SPIMDelayBeforeRepeat(ms)"),
             slices_per_piezo=per_piezo,
-            galvos={side: self._galvo(side) for side in SIDES},
+            sheets={side: self.sheet(side) for side in SIDES},
+            galvos={side: self._sweep(side, "Y") for side in SIDES},
             piezos={side: self.piezos[side].sweep for side in armed},
             piezo_slices={
                 side: self.piezos[side].settings.count("SPIMNumSlices") for side in armed
@@ -226,8 +236,9 @@ class ScanCard:
     def _pulse(self, what: str, duration: str) -> Pulse:
         return Pulse(self.settings.ns(f"SPIMDelayBefore{what}(ms)"), self.settings.ns(duration))
 
-    def _galvo(self, side: Side) -> Sweep:
+    def _sweep(self, side: Side, axis: str) -> Sweep:
         galvo = self.galvos[side]
         return Sweep(
-            galvo.number("SingleAxisYOffset(deg)"), galvo.number("SingleAxisYAmplitude(deg)")
+            galvo.number(f"SingleAxis{axis}Offset(deg)"),
+            galvo.number(f"SingleAxis{axis}Amplitude(deg)"),
         )

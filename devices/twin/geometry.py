@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from devices.twin.chance import Chance, mix
 from devices.twin.spim import Side
 
-__all__ = ["VIEWS", "SheetGeometry", "View", "sheets"]
+__all__ = ["UM_PER_DEG", "VIEWS", "SheetGeometry", "View", "sheets"]
 
 Vector = tuple[float, float, float]
+
+UM_PER_DEG = 100.0
+"""Of the mirror that draws the beam to a sheet, along the image's rows towards +y."""
 
 
 @dataclass(frozen=True)

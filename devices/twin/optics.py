@@ -30,6 +30,8 @@ _STRIP_PX = 64
 _BLUR = 0.75
 # The rolling shutter is a slit: so far out of focus, half the light does not get through.
 _SLIT_UM = 4.0
+# Over so much the light fades at the ends of the sheet.
+_EDGE_UM = 6.0
 # A division is seen in steps of so much of the sample's time.
 _REPAINTED_S = 30.0
 # Nothing is blurred further; it is faint by then.
@@ -57,6 +59,8 @@ class Sight(NamedTuple):
         The depth of the focal plane behind it.
     sheet_um
         The depth of the light sheet, in the middle of the image.
+    height_um, height_at_um
+        How far the beam is drawn to a sheet along the rows, and around where, towards +y.
     """
 
     x_um: float
@@ -64,6 +68,8 @@ class Sight(NamedTuple):
     z_um: float
     focal_um: float = 0.0
     sheet_um: float = 0.0
+    height_um: float = 400.0
+    height_at_um: float = 0.0
 
 
 class LightSheet:
@@ -99,6 +105,7 @@ class LightSheet:
             left = condition.label_left(index)
             self._add(seen, embryo, sight, gain * left, window, condition.time_s)
         seen *= self._brightness(window)
+        seen *= _drawn(sight, window)
         return seen
 
     def _add(
@@ -181,6 +188,15 @@ class _Embryo:
         if self._painted is None or self._painted[0] != now:
             self._painted = now, paint(now, self._view)
         return self._painted[1]
+
+
+def _drawn(sight: Sight, window: Window) -> NDArray[np.float32]:
+    """Return how much of the sheet's light each row gets, as a column; its edges are soft."""
+    rows = np.arange(window.y, window.y + window.height) - (window.sensor_px - 1) / 2
+    away_um = np.abs(-rows * PIXEL_UM - sight.height_at_um)
+    inside = np.clip((sight.height_um / 2 - away_um) / _EDGE_UM + 0.5, 0, 1)
+    column: NDArray[np.float32] = inside.astype(np.float32)[:, None]
+    return column
 
 
 def _nearest(pixels: float) -> int:

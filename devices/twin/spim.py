@@ -90,6 +90,8 @@ class Program:
         Pauses before a stack, and before the stacks of a repeat.
     slices_per_piezo
         Slices that are taken at one place of the piezo.
+    sheets
+        How far the beam is drawn to a sheet, in degrees.
     galvos
         Where the sheet goes, in degrees.
     piezos
@@ -105,6 +107,7 @@ class Program:
     before_side_ns: int
     before_repeat_ns: int
     slices_per_piezo: int
+    sheets: Mapping[Side, Sweep]
     galvos: Mapping[Side, Sweep]
     piezos: Mapping[Side, Sweep]
     piezo_slices: Mapping[Side, int]

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from devices.motors import Trapezoid
 from devices.twin.cards import ScanCard
 from devices.twin.faults import Faults
-from devices.twin.geometry import sheets
+from devices.twin.geometry import UM_PER_DEG, sheets
 from devices.twin.life import Condition, Life
 from devices.twin.light import Light
 from devices.twin.motion import Axis, Clock, EndStops, Settling
 from devices.twin.optics import PIXEL_UM, Sight
 from devices.twin.phantom import BOOT_FOCUS_UM, Embryo, Phantom
-from devices.twin.spim import Run, Side, Trigger
+from devices.twin.spim import Program, Run, Side, Sweep, Trigger
 
 __all__ = ["BOOT_HEAD_UM", "Lamp", "Pose", "World"]
 
@@ -39,6 +39,8 @@ class Pose:
         The sample stages.
     piezo_um, galvo_deg
         Of the side.
+    drawn_deg
+        How far the side's beam is drawn to a sheet.
     head_um
         By how much the head is above its working height.
     """
@@ -47,8 +49,9 @@ class Pose:
     y_um: float
     focus_um: float
     piezo_um: float
-    galvo_deg: float = 0.0
-    head_um: float = 0.0
+    galvo_deg: float
+    drawn_deg: Sweep
+    head_um: float
 
     @property
     def z_um(self) -> float:
@@ -106,20 +109,15 @@ class World:
     def pose(self, side: Side = "A", at_ns: int | None = None) -> Pose:
         """Return where everything is, or was at a time since the latest commands."""
         now = self.clock() if at_ns is None else at_ns
-        run, index = self.scan.run, None
-        if run is not None:
-            index = run.slice_at(side, now)
+        run = self.scan.run
+        index = None if run is None else run.slice_at(side, now)
         if run is None or index is None:
-            return self._pose(side, now, None, self._resting_deg(side))
-        return self._pose(
-            side, now, run.program.piezo_um(side, index), run.program.galvo_deg(side, index)
-        )
+            return self._pose(side, now)
+        return self._pose(side, now, run.program, index)
 
     def triggered_pose(self, side: Side, trigger: Trigger, at_ns: int) -> Pose:
         """Return where everything was during a slice."""
-        program = trigger.run.program
-        piezo_um = program.piezo_um(side, trigger.slice_index)
-        return self._pose(side, at_ns, piezo_um, program.galvo_deg(side, trigger.slice_index))
+        return self._pose(side, at_ns, trigger.run.program, trigger.slice_index)
 
     def sight(self, side: Side, pose: Pose) -> Sight:
         """Return where a side looks from a pose."""
@@ -129,6 +127,8 @@ class World:
             z_um=pose.focus_um + pose.head_um,
             focal_um=pose.piezo_um,
             sheet_um=self.sheets[side].sheet_um(pose.galvo_deg),
+            height_um=UM_PER_DEG * pose.drawn_deg.amplitude,
+            height_at_um=UM_PER_DEG * pose.drawn_deg.offset,
         )
 
     @property
@@ -158,20 +158,22 @@ class World:
         )
         self.light.move(in_view, max(self.x.arrives_ns, self.y.arrives_ns))
 
-    def _pose(self, side: Side, at_ns: int, piezo_um: float | None, galvo_deg: float) -> Pose:
-        if piezo_um is None:
-            piezo_um = self.piezos[side].position_um(at_ns)
+    def _pose(self, side: Side, at_ns: int, program: Program | None = None, index: int = 0) -> Pose:
+        """Return where everything is; the card leads a side in a slice of its program."""
+        piezo_um = None if program is None else program.piezo_um(side, index)
+        if program is None:
+            galvo_deg = self.scan.galvos[side].number("SingleAxisYOffset(deg)")
+        else:
+            galvo_deg = program.galvo_deg(side, index)
         return Pose(
             x_um=self.x.position_um(at_ns),
             y_um=self.y.position_um(at_ns),
             focus_um=self.focus.position_um(at_ns),
-            piezo_um=piezo_um,
+            piezo_um=self.piezos[side].position_um(at_ns) if piezo_um is None else piezo_um,
             galvo_deg=galvo_deg,
+            drawn_deg=self.scan.sheet(side) if program is None else program.sheets[side],
             head_um=self.head.position_um(at_ns) - BOOT_HEAD_UM,
         )
-
-    def _resting_deg(self, side: Side) -> float:
-        return self.scan.galvos[side].number("SingleAxisYOffset(deg)")
 
     def _follows(self, side: Side) -> bool:
         return self.faults.axis("P" if side == "A" else "Q").sticks_at_um is None

@@ -14,7 +14,7 @@ STILL = Sweep(0, 0)
 def run_of(slices: int, started_ns: int) -> Run:
     """Slices of 13 ms, each with 5 ms of laser after 8 ms."""
     timing = SliceTiming(Pulse(0, 0), Pulse(8 * MS, 5 * MS), Pulse(8 * MS, MS))
-    program = Program(timing, slices, ("A",), 1, 0, 0, 1, {"A": STILL, "B": STILL}, {}, {})
+    program = Program(timing, slices, ("A",), 1, 0, 0, 1, {}, {"A": STILL, "B": STILL}, {}, {})
     return Run(program, started_ns)
 
 

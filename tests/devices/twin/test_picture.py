@@ -185,6 +185,14 @@ def test_away_from_its_waist_the_sheet_is_fainter() -> None:
     )
 
 
+def test_the_sheet_is_as_high_as_the_beam_is_drawn() -> None:
+    low = Sight(5000, 0, BOOT_FOCUS_UM, height_um=20, height_at_um=15)
+    rows = looks("A", low)[:, 256]
+    lit = np.flatnonzero(rows > rows.max() / 2)
+    assert len(lit) * PIXEL_UM == pytest.approx(20, abs=0.5)
+    assert (255.5 - lit.mean()) * PIXEL_UM == pytest.approx(15, abs=0.2), "towards +y"
+
+
 # ---------------------------------------------------------------------- both sides
 
 
