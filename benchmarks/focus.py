@@ -1,4 +1,4 @@
-"""How true focus and calibration are, on the twin, which knows: a table over seeds.
+"""How true focus, calibration and the survey are, on the twin, which knows: a table over seeds.
 
 The instrument file says 100 µm/deg and an offset of 0 for all; the truth is another for each seed.
 
@@ -6,6 +6,7 @@ The instrument file says 100 µm/deg and an offset of 0 for all; the truth is an
 """
 
 import argparse
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from gently.settings import DeviceLayerSettings
 
 EMPTY_UM = (-1800.0, -1400.0)
 POWER_PERCENT = 4.0
+SAME_UM = 10.0
 
 
 @contextmanager
@@ -57,8 +59,10 @@ def measure(seed: int, folder: Path) -> dict[str, Any]:
     truth = sheets(seed)["A"]
     x_um, y_um, _ = Phantom(seed).embryos[0].centre_um
     with twin(seed, folder) as layer:
+        found = survey(layer, seed)
         run(layer, "move_stage", x_um=x_um, y_um=y_um)
         focused = run(layer, "focus", power_percent=POWER_PERCENT, step_um=2.5)
+        run(layer, "move_focus", z_um=0.0, drive="piezo_a")  # the middle of the embryo again
         calibrated = run(layer, "calibrate_piezo_galvo", power_percent=POWER_PERCENT)
         again = run(layer, "calibrate_piezo_galvo", power_percent=POWER_PERCENT, purpose="check")
         run(layer, "move_stage", x_um=EMPTY_UM[0], y_um=EMPTY_UM[1])
@@ -66,6 +70,7 @@ def measure(seed: int, folder: Path) -> dict[str, Any]:
         empty_focus = run(layer, "focus", power_percent=POWER_PERCENT)
     slope, best_um = calibrated["slope_um_per_deg"], focused["best_um"]
     return {
+        **found,
         "seed": seed,
         "focus_off_um": None if best_um is None else best_um - truth.sheet_um(0.0),
         "quality": focused["quality"],
@@ -76,20 +81,40 @@ def measure(seed: int, folder: Path) -> dict[str, Any]:
     }
 
 
+def survey(layer: DeviceLayer, seed: int) -> dict[str, Any]:
+    """Return how many embryos are found by the camera below, and how far off."""
+    found = run(layer, "find_embryos", light_sheet="bottom", width_um=1400.0, height_um=600.0)
+    places = [(one["x_um"], one["y_um"]) for one in found["objects"]]
+    truth = [embryo.centre_um[:2] for embryo in Phantom(seed).embryos]
+    off_um = [min((math.dist(place, true) for place in places), default=1e9) for true in truth]
+    hits = [um for um in off_um if um <= SAME_UM]
+    return {
+        "recall": len(hits) / len(truth),
+        "false": len(places) - len(hits),
+        "place_off_um": max(hits, default=0.0),
+    }
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
     seeds = range(1, parser.parse_args().seeds + 1)
-    print("seed  focus off (µm)  slope off (%)  drift then (µm)  on an empty field")
+    names = ("seed", "focus off (µm)", "slope off (%)", "drift then (µm)", "empty field")
+    print("|", " | ".join((*names, "recall", "false", "place off (µm)")), "|")
+    print("|---|---|---|---|---|---|---|---|")
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
             row = measure(seed, Path(folder))
         off = [row[name] for name in ("focus_off_um", "slope_off_percent", "drift_um")]
-        told = [f"{value:+.3f}" if value is not None else "none" for value in off]
-        print(
-            f"{seed:4}  {told[0]:>14}  {told[1]:>13}  {told[2]:>15}  {row['empty']} {row['reason']}"
-        )
+        told = [f"{value:+.3f}" if value is not None else row["reason"] for value in off]
+        told += [
+            row["empty"],
+            f"{row['recall']:.2f}",
+            str(row["false"]),
+            f"{row['place_off_um']:.2f}",
+        ]
+        print("|", " | ".join([str(seed), *told]), "|", flush=True)
 
 
 if __name__ == "__main__":

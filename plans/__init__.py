@@ -4,6 +4,7 @@ from plans.acquisition import acquire_volume, snap
 from plans.burst import burst
 from plans.calibration import calibrate_piezo_galvo
 from plans.detection import detect, find_embryos
+from plans.embryo import acquire_embryo
 from plans.focus import focus
 from plans.mda import run_mda
 from plans.messages import Acquisition, TakenPoint
@@ -21,6 +22,7 @@ __all__ = [
     "Embryo",
     "Rule",
     "TakenPoint",
+    "acquire_embryo",
     "acquire_volume",
     "burst",
     "calibrate_piezo_galvo",
@@ -47,6 +49,7 @@ ALL_PLANS = (
     sleep,
     focus,
     calibrate_piezo_galvo,
+    acquire_embryo,
     time_lapse,
     burst,
     tile_scan,

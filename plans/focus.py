@@ -58,12 +58,7 @@ def focus(
     """
     request = focus_request(exposure_ms, view, line, power_percent)
     focuser = Focuser(light_sheet, stages, request, metric, range_um, step_um)
-    was_um = yield from focuser.where()
-    found = yield from focuser.around(was_um)
-    best_um = was_um if found["best_um"] is None else found["best_um"]
-    yield Msg("checkpoint")
-    yield from bps.mv(focuser.drive, best_um)
-    return {**found, "offset_um": best_um - was_um, "at_um": (yield from focuser.where())}
+    return (yield from focuser.go())
 
 
 def focus_request(
@@ -112,6 +107,15 @@ class Focuser:
         """Return where the drive is, in µm."""
         found = yield from bps.read(self.drive)
         return float(found[self.drive.name]["value"])
+
+    def go(self) -> MsgGenerator[dict[str, Any]]:
+        """Find the focus, and leave the drive there; refused, it is back where it was."""
+        was_um = yield from self.where()
+        found = yield from self.around(was_um)
+        best_um = was_um if found["best_um"] is None else found["best_um"]
+        yield Msg("checkpoint")
+        yield from bps.mv(self.drive, best_um)
+        return {**found, "offset_um": best_um - was_um, "at_um": (yield from self.where())}
 
     def around(self, sheet_um: float) -> MsgGenerator[dict[str, Any]]:
         """Return where a sheet is seen sharpest that is calibrated to a place of the drive."""

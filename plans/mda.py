@@ -26,6 +26,9 @@ from plans.sequence import Sequence, Stack, Sweep, stacks, sweep
 
 __all__ = ["run_mda"]
 
+_ONLY = "only"
+"""How the channel is called where a sequence has none."""
+
 
 def run_mda(
     sequence: Annotated[
@@ -60,7 +63,7 @@ def run_mda(
         the position as `embryo`.
     """
     found = yield from acquisition(acquisition_uid)
-    there = {(point.embryo, point.time_point) for point in found.points}
+    there = {(point.embryo, point.time_point, point.channel) for point in found.points}
     began_s = yield from clock()
     slices, taken, at = sweep(sequence), 0, None
     middle_um = _middle_um(slices, center_um)
@@ -73,8 +76,12 @@ def run_mda(
             center_um=middle_um,
             file_format=file_format,
             compression=compression,
+            line=stack.line,
             labels=Labels(
-                embryo=stack.place, acquisition_uid=found.uid, time_point=stack.time_point
+                embryo=stack.place,
+                acquisition_uid=found.uid,
+                time_point=stack.time_point,
+                channel=stack.line or _ONLY,
             ),
         )
         volume = take_volume(request, light_sheet, stages)
@@ -84,14 +91,14 @@ def run_mda(
         yield Msg("checkpoint")
         if stack.restarts_clock:
             began_s = yield from clock()
-        if (stack.place, stack.time_point) in there:
+        if (stack.place, stack.time_point, stack.line or _ONLY) in there:
             continue
         if at != stack.place:
             way = ("go", at, stack.place)
             yield from alike(way, partial(_go, stack, stage, focus))
             at = stack.place
         yield from wait_until(began_s + stack.min_start_s)
-        key = ("take", stack.place, stack.exposure_ms)
+        key = ("take", stack.place, stack.line, stack.exposure_ms)
         yield from alike(key, partial(take, stack))
         taken += 1
     return {"acquisition_uid": found.uid, "num_taken": taken, "num_found": len(there)}

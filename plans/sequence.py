@@ -8,14 +8,17 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 import useq
 from pydantic import BaseModel, PlainValidator, WithJsonSchema
 
-__all__ = ["Sequence", "Stack", "stacks"]
+from plans.parameters import LaserLine
+
+__all__ = ["Sequence", "Stack", "Sweep", "stacks", "sweep"]
 
 _EVEN_UM: Final = 1e-6
+_LINES: Final = get_args(LaserLine)
 _KNOWN: Final = {
     "axis_order",
     "channels",
@@ -42,6 +45,8 @@ class Stack:
         the clock has begun.
     x_um, y_um, z_um
         Where the stage and the focus drive go; None leaves them where they are.
+    line
+        Of the laser; empty for the first of the instrument.
     exposure_ms
         None takes the plan's.
     """
@@ -53,6 +58,7 @@ class Stack:
     x_um: float | None
     y_um: float | None
     z_um: float | None
+    line: str
     exposure_ms: float | None
 
 
@@ -120,8 +126,8 @@ def _unsupported(sequence: useq.MDASequence) -> Iterator[str]:
         yield f"{name}: is not supported; leave it out"
     if sequence.keep_shutter_open_across:
         yield "keep_shutter_open_across: light is on only while frames are taken; leave it out"
-    if sequence.channels:
-        yield "channels: this light sheet has one light, and nothing to choose from; leave them out"
+    for index, channel in enumerate(sequence.channels):
+        yield from _unsupported_of(f"channels.{index}", channel)
     if sequence.z_plan is not None:
         yield from _uneven(sequence)
     for index, position in enumerate(sequence.stage_positions):
@@ -129,6 +135,15 @@ def _unsupported(sequence: useq.MDASequence) -> Iterator[str]:
             yield (
                 f"stage_positions.{index}.sequence: is not supported; give the positions themselves"
             )
+
+
+def _unsupported_of(name: str, channel: useq.Channel) -> Iterator[str]:
+    if channel.config not in _LINES:
+        yield f"{name}.config: a channel is a laser line: {', '.join(_LINES)}"
+    if not channel.do_stack:
+        yield f"{name}.do_stack: every channel has all slices; leave it out"
+    if channel.z_offset:
+        yield f"{name}.z_offset: every channel has the same slices; leave it out"
 
 
 def _uneven(sequence: useq.MDASequence) -> Iterator[str]:
@@ -169,6 +184,7 @@ def stacks(sequence: useq.MDASequence) -> Iterator[Stack]:
             event.x_pos,
             event.y_pos,
             heights_um[p] if heights_um else None,
+            event.channel.config if event.channel else "",
             event.exposure,
         )
 

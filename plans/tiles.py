@@ -15,7 +15,7 @@ from plans.acquisition import take_volume
 from plans.messages import alike
 from plans.parameters import ExposureMs, all_devices, inject
 
-__all__ = ["Tile", "tile_scan", "tiles"]
+__all__ = ["Tile", "place_of", "tile_scan", "tiles"]
 
 _MOST: Final = 250
 """So many are told in one answer."""
@@ -124,7 +124,7 @@ def tile_scan(
         ``{field_um, tiles: [{uid, row, column, x_um, y_um}]}``: what one shows, and where each was
         taken, as read back.
     """
-    here = yield from _where(stage)
+    here = yield from place_of(stage)
     center_um = (here[0] if x_um is None else x_um, here[1] if y_um is None else y_um)
     field_um = light_sheet.field_um
     request = VolumeRequest(
@@ -140,12 +140,13 @@ def tile_scan(
         yield Msg("checkpoint")
         yield from bps.mv(stage, (tile.x_um, tile.y_um))
         volume = yield from alike("tile", take)
-        at_um = yield from _where(stage)
+        at_um = yield from place_of(stage)
         place = {"row": tile.row, "column": tile.column, "x_um": at_um[0], "y_um": at_um[1]}
         found.append({"uid": volume[0]["uid"] if volume else "", **place})
     return {"field_um": list(field_um), "tiles": found}
 
 
-def _where(stage: XYStage) -> MsgGenerator[tuple[float, float]]:
+def place_of(stage: XYStage) -> MsgGenerator[tuple[float, float]]:
+    """Read where a stage is: x and y in µm."""
     found = yield from bps.read(stage)
     return found[f"{stage.name}_x"]["value"], found[f"{stage.name}_y"]["value"]

@@ -71,6 +71,8 @@ class ClassicalDetector:
 
     def detect(self, picture: Picture, settings: OvalSettings) -> Detection:
         """Return the objects of a picture."""
+        if settings.contrast == "dark":
+            picture = picture.inverted()
         factor = _bin_factor(picture, settings)
         image = block_means(picture.pixels, factor)
         if not np.isfinite(image).all():

@@ -17,18 +17,22 @@ Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class OvalSettings(BaseModel):
-    """What is looked for: bright ovals of about this size.
+    """What is looked for: ovals of about this size.
 
     Parameters
     ----------
     length_um, width_um
         Of an object; an area of a third to two and a half times as much is still found.
+    contrast
+        Whether they are brighter than what is around them, as what fluoresces, or darker, as in
+        the light of a lamp behind them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     length_um: Length = 50.0
     width_um: Length = 30.0
+    contrast: Literal["bright", "dark"] = "bright"
 
 
 class NoSetup(BaseModel):

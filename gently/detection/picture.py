@@ -1,9 +1,10 @@
 """A picture, and where in stage coordinates it was taken."""
 
 import math
-from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, Self, get_args
 
+import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Picture"]
@@ -59,6 +60,12 @@ class Picture:
             raise ValueError(f"centre_um is {self.centre_um}; both have to be finite")
         if self.x_sign not in _SIGNS or self.y_sign not in _SIGNS:
             raise ValueError(f"x_sign {self.x_sign} and y_sign {self.y_sign} have to be 1 or -1")
+
+    def inverted(self) -> Self:
+        """Return it with what is dark bright, and what is bright dark."""
+        pixels = self.pixels
+        top = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else pixels.max()
+        return replace(self, pixels=top - pixels)
 
     @property
     def shape(self) -> tuple[int, int]:

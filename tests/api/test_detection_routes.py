@@ -220,8 +220,9 @@ def test_a_plan_finds_embryos_in_what_it_has_just_taken(
     result = ended(client, item_uid)["result"]
     assert result["exit_status"] == "completed", result
     value = result["return_value"]
-    found = get(client, f"detections/{value['detection_uid']}")
-    assert (found["source_uid"], found["item_uid"]) == (value["uid"], item_uid)
+    (picture,) = value["pictures"]
+    found = get(client, f"detections/{picture['detection_uid']}")
+    assert (found["source_uid"], found["item_uid"]) == (picture["uid"], item_uid)
     told = [{key: each[key] for key in each} for each in value["objects"]]
     assert [each["name"] for each in told] == [o["name"] for o in found["result"]["objects"]]
 

@@ -134,7 +134,7 @@ def test_the_light_shines_for_each_exposure_and_the_volume_says_what_it_was(twin
         "power_mw": 6.0,
         "lit_ms": 6.0,
     }
-    assert sink.planned.channel == "488"
+    assert sink.planned.labels.channel == "488"
     assert lit_ms(twin)[488] - before[488] == pytest.approx(light["lit_ms"])
     assert {nm: ms for nm, ms in lit_ms(twin).items() if nm != 488} == {
         nm: ms for nm, ms in before.items() if nm != 488

@@ -68,6 +68,7 @@ def test_the_catalogue_has_the_plans_that_other_programs_call_by_name() -> None:
         "sleep",
         "focus",
         "calibrate_piezo_galvo",
+        "acquire_embryo",
         "time_lapse",
         "burst",
         "tile_scan",

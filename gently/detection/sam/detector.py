@@ -76,6 +76,8 @@ class SamDetector:
     def detect(self, picture: Picture, settings: OvalSettings) -> Detection:
         """Return the objects that the classical detector finds, with the better outlines."""
         classical = self._classical.detect(picture, settings)
+        if settings.contrast == "dark":
+            picture = picture.inverted()
         drawn = self._draw(picture, classical)
         masks: dict[str, Labels] = {"classical": classical.labels, "sam": drawn.labels}
         scores = outline_scores(picture, masks)

@@ -1,0 +1,58 @@
+"""One embryo: go there, see that it is in focus, take a volume."""
+
+from dataclasses import replace
+from typing import Annotated, Any, Final
+
+import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
+from bluesky.utils import MsgGenerator
+from pydantic import Field
+
+from devices import FocusDrive, Labels, LightSheet, Stage, XYStage
+from plans.acquisition import take_volume
+from plans.focus import Focuser, LineParameter, Metric, PowerParameter, focus_request
+from plans.parameters import ExposureMs, all_devices, inject
+from plans.values import Embryo
+
+__all__ = ["acquire_embryo"]
+
+_SWEEP_UM: Final = (15.0, 5.0)
+
+
+def acquire_embryo(
+    embryo: Annotated[Embryo, Field(description="Which, and where it is.")],
+    num_slices: Annotated[int, Field(ge=1, le=10_000, description="How many slices.")] = 50,
+    exposure_ms: ExposureMs = 5.0,
+    step_um: Annotated[
+        float, Field(ge=0, le=100, description="Distance between two slices, in µm.")
+    ] = 0.5,
+    metric: Metric = "vollath_f4",
+    line: LineParameter = None,
+    power_percent: PowerParameter = None,
+    stage: XYStage = inject("xy_stage"),
+    drive: FocusDrive = inject("focus"),
+    light_sheet: LightSheet = inject("light_sheet"),
+    stages: list[Stage] = all_devices(),
+) -> MsgGenerator[dict[str, Any]]:
+    """Go to an embryo, see that it is in focus there, and take a volume around that place.
+
+    Returns
+    -------
+    dict
+        ``focus`` as of `focus`, and ``volume`` as of `acquire_volume`: null if the focus was
+        refused, when there is nothing worth its light.
+    """
+    where: list[Any] = [stage, (embryo.x_um, embryo.y_um)]
+    if embryo.z_um is not None:
+        where += [drive, embryo.z_um]
+    yield from bps.mv(*where)
+    request = replace(
+        focus_request(exposure_ms, "a", line, power_percent), labels=Labels(embryo=embryo.name)
+    )
+    found = yield from Focuser(light_sheet, stages, request, metric, *_SWEEP_UM).go()
+    if found["quality"] == "refused":
+        return {"focus": found, "volume": None}
+    request = replace(request, num_slices=num_slices, step_um=step_um)
+    volume = take_volume(request, light_sheet, stages)
+    ((taken,)) = yield from bpp.stage_wrapper(volume, [light_sheet])
+    return {"focus": found, "volume": taken}

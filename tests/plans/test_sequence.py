@@ -1,0 +1,82 @@
+"""What becomes of a sequence of useq-schema, and what is refused by its name."""
+
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from plans.sequence import Sequence, stacks, sweep
+
+ADAPTER: TypeAdapter[Any] = TypeAdapter(Sequence)
+PLACES = [{"x": 1, "y": 2, "z": 3, "name": "a"}, {"x": 5, "y": 6}]
+
+
+def parsed(**parts: Any) -> Any:
+    return ADAPTER.validate_python(parts)
+
+
+def test_a_stack_is_one_volume_at_each_time_place_and_channel() -> None:
+    sequence = parsed(
+        stage_positions=PLACES,
+        z_plan={"range": 4, "step": 1},
+        time_plan={"interval": 10, "loops": 2},
+        channels=[{"config": "488", "exposure": 7}, "561"],
+    )
+    found = list(stacks(sequence))
+    assert [(one.time_point, one.place, one.line) for one in found] == [
+        (time, place, line) for time in (0, 1) for place in ("a", "p1") for line in ("488", "561")
+    ]
+    assert [one.exposure_ms for one in found[:2]] == [7, None]
+    assert [one.min_start_s for one in found[::4]] == [0, 10]
+    assert (found[0].x_um, found[0].y_um, found[0].z_um) == (1, 2, 3)
+    assert sweep(sequence).num_slices == 5
+    assert sweep(sequence).step_um == 1
+
+
+def test_every_tile_of_a_grid_is_a_place() -> None:
+    grid = {"rows": 1, "columns": 2, "fov_width": 10, "fov_height": 10}
+    found = list(stacks(parsed(stage_positions=PLACES[:1], grid_plan=grid)))
+    assert [one.place for one in found] == ["a g0", "a g1"]
+    assert found[1].x_um - found[0].x_um == 10  # type: ignore[operator]
+
+
+def test_slices_that_are_not_around_their_middle_are_off_by_so_much() -> None:
+    found = sweep(parsed(z_plan={"above": 3, "below": 1, "step": 1}))
+    assert (found.num_slices, found.offset_um, found.is_relative) == (5, 1, True)
+    assert not sweep(parsed(z_plan={"top": 4, "bottom": 1, "step": 1})).is_relative
+
+
+@pytest.mark.parametrize(
+    ("parts", "name"),
+    [
+        ({"foo": 1}, "foo"),
+        ({"channels": ["DAPI"]}, "channels.0.config"),
+        ({"channels": [{"config": "488", "do_stack": False}]}, "channels.0.do_stack"),
+        ({"channels": [{"config": "488", "z_offset": 3}]}, "channels.0.z_offset"),
+        ({"z_plan": {"relative": [0, 1, 5]}}, "z_plan: slices have to lie at equal distances"),
+        ({"z_plan": {"range": 2, "step": 1, "go_up": False}}, "z_plan: slices are taken from"),
+        ({"z_plan": {"range": 2, "step": 1}, "axis_order": "tpzc"}, "axis_order"),
+        ({"keep_shutter_open_across": ["z"]}, "keep_shutter_open_across"),
+        (
+            {
+                "stage_positions": [
+                    {"x": 1, "y": 1, "sequence": {"z_plan": {"range": 2, "step": 1}}}
+                ]
+            },
+            "stage_positions.0.sequence",
+        ),
+        (
+            {
+                "autofocus_plan": {
+                    "autofocus_motor_offset": 1,
+                    "autofocus_device_name": "Z",
+                    "axes": ["p"],
+                }
+            },
+            "autofocus_plan",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_refused_by_its_name(parts: dict[str, Any], name: str) -> None:
+    with pytest.raises(ValidationError, match=name):
+        parsed(**parts)
