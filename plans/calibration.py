@@ -15,7 +15,6 @@ from plans.focus import (
     LineParameter,
     Metric,
     PowerParameter,
-    SweepUm,
     focus_request,
 )
 from plans.messages import calibrate
@@ -30,12 +29,13 @@ _MODERATE_UM = 1.0
 
 def calibrate_piezo_galvo(
     span_um: Annotated[
-        float, Field(gt=0, le=200, description="From one edge to the other, in µm.")
+        float, Field(ge=0.1, le=200, description="From one edge to the other, in µm.")
     ] = 12.0,
     range_um: Annotated[
-        SweepUm, Field(description="How far to both sides the focus is looked for, in µm.")
+        float,
+        Field(ge=0.1, le=100, description="How far to both sides the focus is looked for, in µm."),
     ] = 15.0,
-    step_um: Annotated[SweepUm, Field(description="The steps of that, in µm.")] = 2.5,
+    step_um: Annotated[float, Field(ge=0.1, le=100, description="The steps of that, in µm.")] = 2.5,
     exposure_ms: ExposureMs = 5.0,
     metric: Metric = "vollath_f4",
     view: FocusView = "a",

@@ -13,13 +13,12 @@ from plans.acquisition import take_volume
 from plans.messages import sharpest
 from plans.parameters import ExposureMs, LaserLine, all_devices, inject
 
-__all__ = ["FocusView", "Focuser", "Metric", "SweepUm", "focus"]
+__all__ = ["FocusView", "Focuser", "Metric", "focus"]
 
 Metric = Annotated[
     Literal["vollath_f4", "tenengrad", "variance", "band_pass"],
     Field(description="By which sharpness is measured."),
 ]
-SweepUm = Annotated[float, Field(gt=0, le=100)]
 LineParameter = Annotated[
     LaserLine | None,
     Field(description="The laser line; by default the first of the instrument."),
@@ -34,9 +33,10 @@ _FINE_UM = (3.0, 0.5)
 
 def focus(
     range_um: Annotated[
-        SweepUm, Field(description="How far to both sides the first sweep goes, in µm.")
+        float,
+        Field(ge=0.1, le=100, description="How far to both sides the first sweep goes, in µm."),
     ] = 15.0,
-    step_um: Annotated[SweepUm, Field(description="Its steps, in µm.")] = 5.0,
+    step_um: Annotated[float, Field(ge=0.1, le=100, description="Its steps, in µm.")] = 5.0,
     exposure_ms: ExposureMs = 5.0,
     metric: Metric = "vollath_f4",
     view: FocusView = "a",

@@ -113,6 +113,7 @@ def test_each_plan_is_described_as_blueskys_clients_read_it_with_our_schema_besi
         "focus",
         "calibrate_piezo_galvo",
         "acquire_embryo",
+        "find_embryos",
         "time_lapse",
         "burst",
         "tile_scan",
@@ -142,7 +143,7 @@ def test_each_plan_is_described_as_blueskys_clients_read_it_with_our_schema_besi
 def test_each_device_says_what_it_can_do_and_how_far(client: TestClient) -> None:
     devices = get(client, "devices/allowed")["devices_allowed"]
 
-    assert set(devices) == {"xy_stage", "focus", "shutter", "camera", "light_sheet"}
+    assert set(devices) == {"xy_stage", "focus", "shutter", "camera", "light_sheet", "finder"}
     focus = devices["focus"]
     assert (focus["classname"], focus["label"]) == ("FocusDrive", "Z")
     assert focus["is_readable"] is focus["is_movable"] is True

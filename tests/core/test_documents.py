@@ -33,6 +33,8 @@ PLANS: dict[str, dict[str, Any]] = {
     "tile_scan": {"width_um": 600.0, "height_um": 400.0, "exposure_ms": 1},
     "run_mda": {"sequence": {"z_plan": {"range": 2, "step": 1}}, "exposure_ms": 1},
 }
+ON_THE_TWIN = {"acquire_embryo", "calibrate_piezo_galvo", "find_embryos", "focus"}
+"""They need an embryo, and the detectors' process."""
 VOLUMES = ("acquire_volume", "snap", "time_lapse", "burst", "tile_scan", "run_mda")
 
 
@@ -61,7 +63,7 @@ def documents(layer: DeviceLayer, item: Item) -> list[Document]:
 
 
 def test_every_plan_is_tried_here() -> None:
-    assert set(PLANS) == {plan.__name__ for plan in ALL_PLANS}
+    assert set(PLANS) | ON_THE_TWIN == {plan.__name__ for plan in ALL_PLANS}
 
 
 @pytest.mark.parametrize("name", PLANS)

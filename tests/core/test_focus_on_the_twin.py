@@ -19,6 +19,8 @@ TRUTH = sheets(SEED)["A"]
 def layer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeviceLayer]:
     """Give a twin of which the instrument file knows the calibration wrongly."""
     with twin(SEED, tmp_path_factory.mktemp("twin")) as layer:
+        # The detectors' process lives as long as the device layer: no test is to have left it.
+        run(layer, "find_embryos", light_sheet="bottom")
         yield layer
 
 
