@@ -1,7 +1,10 @@
 """The queue on disk: what comes back is what was there, and what cannot be kept is refused."""
 
+import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +41,17 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     disk = Disk(tmp_path / "queue.sqlite")
     yield disk
     disk.close()
+
+
+def after_a_power_cut(disk: Disk, folder: Path) -> list[str]:
+    """Return what waits in a file of which only that is left which was synced."""
+    folder.mkdir(exist_ok=True)
+    left = Path(shutil.copy(disk.path, folder / "queue.sqlite"))  # and not what is beside it
+    try:
+        with closing(QueueStore(left)) as store:
+            return [item.name for item in store.load().waiting]
+    except QueueStoreError:  # it was copied while it was being synced
+        return []
 
 
 def result(step: Step = Step.COMPLETE) -> Result:
@@ -288,3 +302,15 @@ def test_a_file_that_is_none_of_ours_is_refused_with_the_remedy(tmp_path: Path) 
     connection.close()
     with pytest.raises(QueueStoreError, match="later version"):
         QueueStore(later)
+
+
+def test_what_was_saved_soon_outlives_a_power_cut_though_nobody_waits_for_that(
+    disk: Disk, tmp_path: Path
+) -> None:
+    queue = disk.queue()
+    for name in ("first", "second"):
+        queue.add(Item(name=name), len)
+
+    deadline = time.monotonic() + 30
+    while after_a_power_cut(disk, tmp_path / "left") != ["first", "second"]:
+        assert time.monotonic() < deadline, "it is not synced"

@@ -71,6 +71,19 @@ def test_a_motion_teaches_how_long_the_next_one_takes(bench: Bench) -> None:
     assert bench.focus.pace.source == "learned from the latest 3"
 
 
+def test_a_drive_that_tells_no_speed_settles_as_a_piezo_does(tmp_path: Path) -> None:
+    with demo.booted(load_instrument_file("twin"), tmp_path) as twin:
+        piezo = twin.instrument.devices["piezo"]
+        assert isinstance(piezo, Stage)
+        for z_um in (1, -1, 3, -3, 9, -9, 27, -27, 81, -81, 1, 60):
+            piezo.set(z_um).wait(10)
+
+        nearer_s, near_s, far_s = (piezo.duration_s((0,), (um,)) for um in (2, 20, 200))
+
+    # Ten times as far takes so much longer, from wherever: what remains shrinks by equal parts.
+    assert 0 < near_s - nearer_s == pytest.approx(far_s - near_s, rel=0.1)
+
+
 def test_a_motion_that_was_paused_teaches_nothing(bench: Bench) -> None:
     demo.set_property(bench.core, demo.XY, "Velocity", 0.1)
     status = bench.stage.set((5000, 0))

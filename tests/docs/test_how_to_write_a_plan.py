@@ -40,9 +40,10 @@ def test_its_signature_is_its_schema(layer: DeviceLayer) -> None:
 
 def test_it_is_refused_before_anything_moves(layer: DeviceLayer) -> None:
     with pytest.raises(PlanRefusedError, match=r"count: input should be less than or equal to"):
-        layer.execute(Item(name="row", kwargs={"count": 1000}))
+        layer.check(Item(name="row", kwargs={"count": 1000}))
+    far = Item(name="row", kwargs={"count": 3, "pitch_um": 900.0})
     with pytest.raises(PlanRefusedError, match=r"xy_stage\.x .*limits"):
-        layer.execute(Item(name="row", kwargs={"count": 3, "pitch_um": 900.0}))
+        layer.preflight(far).raise_refusals()  # to the end, however busy the machine is
     assert layer.read_device("xy_stage")["readings"]["xy_stage_x"]["value"] == 0
 
 

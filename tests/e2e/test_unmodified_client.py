@@ -25,6 +25,10 @@ from tests.e2e.conftest import DeviceLayers, Script
 
 WAIT_S = 30
 TOKEN, KEY = ("TOKEN", "API_KEY")
+OFTEN = dict.fromkeys(
+    ("status_polling_period", "console_monitor_poll_period", "system_info_monitor_poll_period"), 0.1
+)
+"""The periods in which it asks: settings of its own."""
 
 
 class Walk:
@@ -75,7 +79,7 @@ class Walk:
 @asynccontextmanager
 async def walks(kind: type[Any], layer: Script) -> AsyncIterator[tuple[Walk, Walk]]:
     """Two clients at once, which have the key."""
-    rm, other = (Walk(kind(http_server_uri=layer.url)) for _ in range(2))
+    rm, other = (Walk(kind(http_server_uri=layer.url, **OFTEN)) for _ in range(2))
     try:
         for walk in (rm, other):
             await walk.set_authorization_key(api_key=API_KEY)

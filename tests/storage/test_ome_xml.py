@@ -96,7 +96,7 @@ def test_what_is_not_known_is_not_claimed(store: VolumeStore) -> None:
     assert ome.instruments[0].detectors[0].model is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     session_id=printable,
     plan_name=printable,

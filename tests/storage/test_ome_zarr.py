@@ -63,7 +63,7 @@ def shard_of(record: VolumeRecord) -> Path:
 
 
 @settings(
-    max_examples=60,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -118,7 +118,7 @@ ROWS = st.integers(-30, 29) | st.slices(30)
 
 
 @settings(
-    max_examples=200,
+    max_examples=80,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -547,7 +547,7 @@ def test_a_file_in_place_of_a_folder_is_reported(store: VolumeStore) -> None:
 
 
 @settings(
-    max_examples=300,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -204,7 +204,7 @@ def test_a_name_that_is_no_uid_is_reported_and_skipped(name: str, store: VolumeS
 
 
 @settings(
-    max_examples=300,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

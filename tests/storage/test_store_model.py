@@ -251,4 +251,4 @@ def corrupt(index: Path, how: str) -> None:
 
 
 TestStoreMachine = StoreMachine.TestCase
-TestStoreMachine.settings = settings(max_examples=10, stateful_step_count=25, deadline=None)
+TestStoreMachine.settings = settings(max_examples=6, stateful_step_count=25, deadline=None)

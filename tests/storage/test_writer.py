@@ -81,7 +81,7 @@ def use_disk(monkeypatch: pytest.MonkeyPatch, kind: Any, **how: Any) -> list[Any
     return made
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     shape=st.tuples(
         st.integers(1, 9), st.sampled_from([1, 2, 3, 4, 31, 64]), st.sampled_from([1, 3, 4, 64])

@@ -1,6 +1,7 @@
 """What keeps a microscope accountable: the audit log, the log files, health and metrics."""
 
 from gently.core.operations.audit import Action, AuditError, AuditLog, digest_of
+from gently.core.operations.batches import BatchWriter
 from gently.core.operations.chain import Head, Verdict
 from gently.core.operations.health import (
     Check,
@@ -20,6 +21,7 @@ __all__ = [
     "Action",
     "AuditError",
     "AuditLog",
+    "BatchWriter",
     "Check",
     "Head",
     "Health",
