@@ -188,13 +188,11 @@ class TriggeredSlicer:
         """Return what the drives and the light would do."""
         timing = self.timing(request)
         slices = request.num_slices * len(request.views)
-        seconds, stations_um = slices * timing.slice_ms / 1000, {}
+        stations_um: dict[ViewName, tuple[float, ...]] = {}
         for name, center_um in self.centers_um(request, drives_um).items():
             if request.goes_somewhere:
-                stations_um[name] = (center_um, *request.ends_um(center_um), center_um)
-                drive, drive_um = self.views[name].drive, drives_um[name]
-                seconds += drive.duration_s((drive_um,), (center_um,))
-        return Course(stations_um, seconds, slices * timing.laser_ms / 1000)
+                stations_um[name] = (*request.ends_um(center_um), drives_um[name])
+        return Course(stations_um, slices * timing.slice_ms / 1000, slices * timing.laser_ms / 1000)
 
     # ------------------------------------------------------------------ a volume
 
@@ -231,10 +229,7 @@ class TriggeredSlicer:
         planned: Mapping[ViewName, PlannedVolume],  # noqa: ARG002
         cancelled: threading.Event,
     ) -> Iterator[Slices]:
-        """Go to the middle of the sweep in the dark, start, and give the slices as they come."""
-        if request.center_um is not None:
-            for name, center_um in centers_um.items():
-                self._go_to(self.views[name].drive, center_um)
+        """Start, give the slices as they come, and leave the piezos where they were."""
         views = [self.views[name] for name in request.views]
         self._core.buffer_frames(self._label(request))
         with self._at_rest_afterwards(views), self._lit(request, cancelled):
@@ -349,10 +344,6 @@ class TriggeredSlicer:
             "power_mw": None if mw_per_percent is None else percent * mw_per_percent,
             "lit_ms": float(request.num_slices * timing.laser_ms),
         }
-
-    def _go_to(self, drive: Piezo, center_um: float) -> None:
-        if not abs(drive.position_um - center_um) <= drive.tolerance_um:
-            drive.set(center_um).wait_answered(drive.timeout_s)
 
 
 def _way_um(request: VolumeRequest) -> float:
