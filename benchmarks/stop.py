@@ -150,14 +150,14 @@ def _moving(bench: Bench) -> None:
 
 
 def _exposing(bench: Bench) -> None:
-    bench.execute("snap", exposure_ms=5_000)
-    _until(lambda: bench.world.light.is_on)
+    bench.execute("snap", exposure_ms=1000, light_sheet="bottom")
+    _until(lambda: _is_lit(bench.world))
     bench.dawdle(0.2)
 
 
 def _sequence(bench: Bench) -> None:
     bench.execute("acquire_volume", num_slices=400, exposure_ms=2, step_um=0.1, center_um=0)
-    _until(lambda: bench.world.light.is_on)
+    _until(lambda: _is_lit(bench.world))
     bench.dawdle(0.5)
 
 
@@ -251,9 +251,13 @@ class _Look:
     """Looks at the twin all the time, on a thread of its own."""
 
     def __init__(self, world: World, without: str | None) -> None:
-        axes = {"xy_stage": (world.x, world.y), "focus": (world.focus,), "piezo": (world.piezo,)}
+        axes = {
+            "xy_stage": (world.x, world.y),
+            "focus": (world.focus,),
+            "piezo_a": (world.piezos["A"],),
+        }
         self._axes = [axis for name, own in axes.items() if name != without for axis in own]
-        self._light = world.light
+        self._world = world
         self._is_over = threading.Event()
         self._safe_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="look")
@@ -261,7 +265,7 @@ class _Look:
 
     def _run(self) -> None:
         while not self._is_over.is_set():
-            if self._light.is_on or any(axis.is_moving for axis in self._axes):
+            if _is_lit(self._world) or any(axis.is_moving for axis in self._axes):
                 self._safe_since = None
             elif self._safe_since is None:
                 self._safe_since = time.perf_counter()
@@ -272,6 +276,13 @@ class _Look:
         self._is_over.set()
         self._thread.join()
         return self._safe_since or 0.0, self._safe_since is not None
+
+
+def _is_lit(world: World) -> bool:
+    """Return whether light can get onto the sample: in a run it shines in pulses."""
+    passage = world.light.passage
+    shines = bool(passage.outputs) and world.scan.state == "Running"
+    return world.lamp.is_on or passage.is_open or shines
 
 
 def _check(report: dict[str, Any], phase: Phase) -> None:

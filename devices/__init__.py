@@ -23,14 +23,19 @@ from devices.frames import (
     OnShort,
     OpenSink,
     PlannedVolume,
+    ViewName,
+    Views,
     VolumeRequest,
 )
 from devices.instrument import Instrument
 from devices.instrument_file import InstrumentFile, built_in_instruments, load_instrument_file
+from devices.lasers import Lasers
 from devices.light_sheet import LightSheet
 from devices.limits import Limits
 from devices.model import DeviceModel, Models, Use
 from devices.pace import Line, Pace
+from devices.piezo import Piezo
+from devices.scanner import Scanner
 from devices.shutter import Shutter
 from devices.stage import FocusDrive, Stage, XYStage
 
@@ -52,6 +57,7 @@ __all__ = [
     "Instrument",
     "InstrumentError",
     "InstrumentFile",
+    "Lasers",
     "LightSheet",
     "LimitError",
     "Limits",
@@ -60,13 +66,17 @@ __all__ = [
     "OnShort",
     "OpenSink",
     "Pace",
+    "Piezo",
     "PlannedVolume",
     "Projection",
+    "Scanner",
     "Search",
     "Shutter",
     "Stage",
     "StoppedError",
     "Use",
+    "ViewName",
+    "Views",
     "VolumeRequest",
     "XYStage",
     "built_in_instruments",

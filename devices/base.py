@@ -1,5 +1,6 @@
 """What every device of gently is: an ophyd device with a label, a read-back and a stop."""
 
+import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -112,6 +113,7 @@ class HardwareDevice(Device):  # type: ignore[misc]
         return {
             key: {**reading, "units": keys[key].get("units", "")}
             for key, reading in self._last.items()
+            if key in keys  # a light sheet's keys are those of the views it was prepared for
         }
 
     def model(self, models: Models) -> DeviceModel:  # noqa: ARG002 - for those made of others
@@ -170,6 +172,21 @@ class HardwareDevice(Device):  # type: ignore[misc]
                 status.set_finished()
 
         future.add_done_callback(end)
+        return status
+
+    def _soon(self, work: Callable[[], object]) -> ActionStatus:
+        """Do what blocks, on a thread of its own; the status ends with it."""
+        status = ActionStatus(self)
+
+        def run() -> None:
+            try:
+                work()
+            except DeviceError as error:
+                status.set_exception(error)
+            else:
+                status.set_finished()
+
+        threading.Thread(target=run, name=f"{self.name} set", daemon=True).start()
         return status
 
     def _key(self, units: str, dtype: str = "number") -> dict[str, Any]:

@@ -6,9 +6,11 @@ import numpy as np
 
 from devices.base import ActionStatus, HardwareDevice
 from devices.core import Core
+from devices.errors import LimitError
 from devices.limits import Limits
 from devices.model import DeviceModel, Models
 from devices.pace import Line, Pace
+from devices.timing import CameraClock
 
 __all__ = ["Camera", "CameraModel"]
 
@@ -26,6 +28,11 @@ class Camera(HardwareDevice):
         The tag in which the camera itself counts its frames; None if it does not.
     frames_differ
         Whether its noise rules out that two frames in a row are the same.
+    roi
+        The part of the sensor that is read, as (x, y, width, height) in pixels; None for all.
+    row_us, reset_ms
+        How long it takes to read a row, and from a trigger until all rows expose; None if it is
+        never triggered.
     """
 
     core_kinds: ClassVar[frozenset[str]] = frozenset({"Camera"})
@@ -40,12 +47,19 @@ class Camera(HardwareDevice):
         pixel_size_um: float,
         frame_counter: str | None = None,
         frames_differ: bool = True,
+        roi: tuple[int, int, int, int] | None = None,
+        row_us: float | None = None,
+        reset_ms: float = 0.0,
     ) -> None:
         super().__init__(name, core=core, label=label)
         self.limits = {"exposure_ms": exposure_limits}
         self.pixel_size_um = pixel_size_um
         self.frame_counter = frame_counter
         self.frames_differ = frames_differ
+        self.roi = roi
+        self._row_us = row_us
+        self._reset_ms = reset_ms
+        self._last_rows = 0
         self.last_frame_bytes = 0
         """Of a frame of the format that was asked for last; 0 before that."""
         self.readout = Pace(Line(0.0))
@@ -65,7 +79,37 @@ class Camera(HardwareDevice):
         """Return the height and width in pixels, and the dtype, of a frame; asks the hardware."""
         height, width, dtype = self._core.frame_format(self.label)
         self.last_frame_bytes = height * width * dtype.itemsize
+        self._last_rows = height
         return height, width, dtype
+
+    def clock(self) -> CameraClock:
+        """Return how long it takes besides its exposure, of the format that was asked for last.
+
+        Raises
+        ------
+        LimitError
+            If nobody has said how long a row takes.
+        """
+        if self._row_us is None:
+            raise LimitError(
+                f"{self.name} cannot be triggered: how long it takes to read a row is not known. "
+                "Add row_us to the instrument file.",
+                field="camera",
+            )
+        return CameraClock(
+            readout_ms=self._last_rows * self._row_us / 1000, reset_ms=self._reset_ms
+        )
+
+    def read_region(self) -> None:
+        """Have the camera read the part of the sensor that the instrument file says, and see it.
+
+        Raises
+        ------
+        CoreError
+            If it reads another part.
+        """
+        if self.roi is not None:
+            self._core.set_roi(self.label, self.roi)
 
     def significant_bits(self) -> int:
         """Return how many bits of a pixel the camera uses; asks the hardware."""

@@ -16,6 +16,8 @@ __all__ = [
     "OnShort",
     "OpenSink",
     "PlannedVolume",
+    "ViewName",
+    "Views",
     "VolumeRequest",
 ]
 
@@ -24,6 +26,12 @@ FileFormat = Literal["ome-tiff", "ome-zarr"]
 
 Compression = Literal["none", "blosc-lz4", "blosc-zstd"]
 """How a volume's pixels are packed; only a folder can hold packed ones."""
+
+ViewName = Literal["a", "b"]
+"""A side from which the sample is seen."""
+
+Views = Literal["a", "b", "dual"]
+"""The sides of which volumes are taken: one, or both at once."""
 
 OnShort = Literal["discard", "keep"]
 """What becomes of a volume of which the camera did not deliver all: it never is complete."""
@@ -46,8 +54,15 @@ class VolumeRequest:
         takes its present position.
     on_short
         Whether what came of a volume that fell short is kept, as incomplete.
+    view
+        From which side, or from both at once.
+    line, power_percent
+        The laser line by its name, and its power; by default the first one, and as it is set.
+        Where there are no lasers neither is taken.
     run_uid
         Of the Bluesky run it belongs to.
+    acquisition_uid
+        Of what it is taken together with; empty if it is taken alone.
     file_format, compression
         How the volume is to be kept.
     """
@@ -56,10 +71,19 @@ class VolumeRequest:
     exposure_ms: float
     step_um: float
     center_um: float | None = None
+    view: Views = "a"
+    line: str = ""
+    power_percent: float | None = None
     on_short: OnShort = "discard"
     run_uid: str = ""
+    acquisition_uid: str = ""
     file_format: FileFormat = "ome-tiff"
     compression: Compression = "none"
+
+    @property
+    def views(self) -> tuple[ViewName, ...]:
+        """The sides of which there will be a volume each."""
+        return ("a", "b") if self.view == "dual" else (self.view,)
 
     @property
     def is_sweep(self) -> bool:
@@ -113,6 +137,14 @@ class PlannedVolume:
         Of the Bluesky run.
     file_format, compression
         How it is to be kept.
+    uid
+        Its name to be.
+    acquisition_uid
+        Of what it is taken together with; empty if it is taken alone.
+    channel
+        The laser line; empty if there is none.
+    metadata
+        What else is known of it, as JSON has it.
     """
 
     shape: tuple[int, int, int]
@@ -129,6 +161,10 @@ class PlannedVolume:
     run_uid: str
     file_format: FileFormat
     compression: Compression
+    uid: str
+    acquisition_uid: str
+    channel: str
+    metadata: Mapping[str, Any]
 
 
 class AcquiredVolume(Protocol):

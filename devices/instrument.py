@@ -3,29 +3,21 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from devices.base import HardwareDevice
+from devices.building import Builder
 from devices.camera import Camera
 from devices.core import Core
 from devices.errors import DeviceError, InstrumentError
 from devices.frames import OpenSink
-from devices.instrument_file import (
-    CameraEntry,
-    Entry,
-    FocusDriveEntry,
-    InstrumentFile,
-    LightSheetEntry,
-    ShutterEntry,
-    XYStageEntry,
-)
-from devices.light_sheet import LightSheet
-from devices.limits import Limits
+from devices.instrument_file import InstrumentFile
+from devices.lasers import Lasers
 from devices.shutter import Shutter
-from devices.stage import FocusDrive, Stage, XYStage
+from devices.stage import Stage, XYStage
 
 __all__ = ["BootLine", "Instrument"]
 
@@ -70,7 +62,7 @@ class Instrument:
         try:
             self._refuse_missing_labels()
             self.devices: Mapping[str, HardwareDevice] = MappingProxyType(
-                _Builder(self.core, file, open_sink).build()
+                Builder(self.core, file, open_sink).build()
             )
             self.report = tuple(self._boot_line(device) for device in self.devices.values())
             self._refuse_unready_devices()
@@ -132,9 +124,14 @@ class Instrument:
             wanted = " or ".join(sorted(device.core_kinds))
             return BootLine(*line, f"is a {kind}, not a {wanted}", is_ready=False)
         try:
-            if isinstance(device, Shutter):
+            if isinstance(device, Lasers):
+                device.stop()
+            if isinstance(device, Shutter | Lasers):
                 device.check_safe()  # the core has put out the light: see that it did go out
+            if isinstance(device, XYStage):
+                device.put_up_fence()
             if isinstance(device, Camera):
+                device.read_region()
                 device.frame_format()  # preflight reckons with it, and with the speeds
             if isinstance(device, Stage):
                 device.read_speeds()
@@ -167,83 +164,3 @@ def _make_safe(device: HardwareDevice) -> None:
 
 def _shown(value: object) -> str:
     return f"{value + 0.0:.1f}" if isinstance(value, float) else str(value)  # no "-0.0"
-
-
-class _Builder:
-    """Turns entries into devices; light sheets last, because they are made of the others."""
-
-    def __init__(self, core: Core, file: InstrumentFile, open_sink: OpenSink) -> None:
-        self._core = core
-        self._file = file
-        self._open_sink = open_sink
-        self._devices: dict[str, HardwareDevice] = {}
-
-    def build(self) -> dict[str, HardwareDevice]:
-        makers: dict[type[Entry], Callable[[str, Any], HardwareDevice]] = {
-            XYStageEntry: self._xy_stage,
-            FocusDriveEntry: self._focus_drive,
-            ShutterEntry: self._shutter,
-            CameraEntry: self._camera,
-            LightSheetEntry: self._light_sheet,
-        }
-        for kind, make in makers.items():
-            for name, entry in self._file.devices.items():
-                if type(entry) is kind:
-                    self._devices[name] = make(name, entry)
-        return {name: self._devices[name] for name in self._file.devices}
-
-    def _limits(self, pair: tuple[float, float], units: str) -> Limits:
-        return Limits(*pair, units=units, source=f"{self._file.name}.yml")
-
-    def _xy_stage(self, name: str, entry: XYStageEntry) -> XYStage:
-        return XYStage(
-            name,
-            core=self._core,
-            label=entry.label,
-            x_limits=self._limits(entry.limits_um.x, "um"),
-            y_limits=self._limits(entry.limits_um.y, "um"),
-            tolerance_um=entry.tolerance_um,
-            timeout_s=entry.timeout_s,
-        )
-
-    def _focus_drive(self, name: str, entry: FocusDriveEntry) -> FocusDrive:
-        return FocusDrive(
-            name,
-            core=self._core,
-            label=entry.label,
-            limits=self._limits(entry.limits_um, "um"),
-            tolerance_um=entry.tolerance_um,
-            timeout_s=entry.timeout_s,
-        )
-
-    def _shutter(self, name: str, entry: ShutterEntry) -> Shutter:
-        return Shutter(
-            name,
-            core=self._core,
-            label=entry.label,
-            timeout_s=entry.timeout_s,
-            power_mw=entry.power_mw,
-        )
-
-    def _camera(self, name: str, entry: CameraEntry) -> Camera:
-        return Camera(
-            name,
-            core=self._core,
-            label=entry.label,
-            exposure_limits=self._limits(entry.exposure_limits_ms, "ms"),
-            pixel_size_um=entry.pixel_size_um,
-            frame_counter=entry.frame_counter,
-            frames_differ=entry.frames_differ,
-        )
-
-    def _light_sheet(self, name: str, entry: LightSheetEntry) -> LightSheet:
-        return LightSheet(
-            name,
-            core=self._core,
-            camera=self._devices[entry.camera],
-            slice_drive=self._devices[entry.slice_drive],
-            shutter=self._devices[entry.shutter],
-            stages=tuple(device for device in self._devices.values() if isinstance(device, Stage)),
-            slicing=entry.slicing,
-            open_sink=self._open_sink,
-        )

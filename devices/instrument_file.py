@@ -5,30 +5,32 @@ limit that is no limit refuse to boot, because a microscope that starts with a g
 crash an objective with one.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
+from devices.entries import (
+    CameraEntry,
+    Entry,
+    FocusDriveEntry,
+    LasersEntry,
+    LightSheetEntry,
+    Name,
+    PiezoEntry,
+    ScannerEntry,
+    ShutterEntry,
+    Strict,
+    TriggeredLightSheetEntry,
+)
 from devices.errors import InstrumentError
 
 __all__ = [
-    "CameraEntry",
     "Entry",
-    "FocusDriveEntry",
     "InstrumentFile",
-    "LightSheetEntry",
     "MicroManager",
-    "ShutterEntry",
-    "XYStageEntry",
     "built_in_instruments",
     "load_instrument_file",
 ]
@@ -36,88 +38,7 @@ __all__ = [
 _FOLDER = Path(__file__).parent / "instruments"
 
 
-def _rising(pair: tuple[float, float]) -> tuple[float, float]:
-    if not pair[0] < pair[1]:
-        raise ValueError(f"low must be below high, not {pair[0]:g} to {pair[1]:g}")
-    return pair
-
-
-# Strict: YAML's `yes` must not become 1 µm, nor a quoted number a limit.
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Pair = Annotated[tuple[Number, Number], AfterValidator(_rising)]
-Positive = Annotated[Number, Field(gt=0)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Label = Annotated[str, Field(min_length=1)]
-
-
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class XYLimits(_Entry):
-    """Limits of both axes in µm, as [low, high]."""
-
-    x: Pair
-    y: Pair
-
-
-class XYStageEntry(_Entry):
-    """An XY stage."""
-
-    kind: Literal["xy_stage"]
-    label: Label
-    limits_um: XYLimits
-    tolerance_um: Positive = 1.0
-    timeout_s: Positive = 30.0
-
-
-class FocusDriveEntry(_Entry):
-    """A drive along one axis."""
-
-    kind: Literal["focus_drive"]
-    label: Label
-    limits_um: Pair
-    tolerance_um: Positive = 1.0
-    timeout_s: Positive = 10.0
-
-
-class ShutterEntry(_Entry):
-    """A light gate."""
-
-    kind: Literal["shutter"]
-    label: Label
-    timeout_s: Positive = 5.0
-    power_mw: Positive | None = None
-
-
-class CameraEntry(_Entry):
-    """A camera, and by what it shows that it has lost or repeated a frame."""
-
-    kind: Literal["camera"]
-    label: Label
-    pixel_size_um: Positive
-    exposure_limits_ms: Pair
-    frame_counter: Label | None = None
-    frames_differ: bool = True
-
-
-class LightSheetEntry(_Entry):
-    """A light sheet, made of devices named elsewhere in the file."""
-
-    kind: Literal["light_sheet"]
-    camera: Name
-    slice_drive: Name
-    shutter: Name
-    slicing: Literal["stepped", "sequenced"]
-
-
-Entry = Annotated[
-    XYStageEntry | FocusDriveEntry | ShutterEntry | CameraEntry | LightSheetEntry,
-    Field(discriminator="kind"),
-]
-
-
-class MicroManager(_Entry):
+class MicroManager(Strict):
     """Which Micro-Manager configuration to load."""
 
     config: Path
@@ -125,7 +46,7 @@ class MicroManager(_Entry):
     buffer_mb: Annotated[int, Field(ge=16, le=65536)] = 256
 
 
-class InstrumentFile(_Entry):
+class InstrumentFile(Strict):
     """A validated instrument file."""
 
     name: Name
@@ -146,19 +67,44 @@ class InstrumentFile(_Entry):
         return self
 
     @model_validator(mode="after")
-    def _light_sheets_name_devices(self) -> Self:
-        parts = {"camera": CameraEntry, "slice_drive": FocusDriveEntry, "shutter": ShutterEntry}
+    def _parts_are_devices(self) -> Self:
         for name, entry in self.devices.items():
-            if not isinstance(entry, LightSheetEntry):
-                continue
-            for part, kind in parts.items():
-                wanted = getattr(entry, part)
+            for part, wanted, kind in _parts(entry):
                 if not isinstance(self.devices.get(wanted), kind):
                     have = [n for n, e in self.devices.items() if isinstance(e, kind)]
                     raise ValueError(  # noqa: TRY004 - pydantic collects ValueErrors
                         f"{name}.{part} is {wanted!r}; the file has {have}"
                     )
         return self
+
+    @model_validator(mode="after")
+    def _cameras_can_be_triggered(self) -> Self:
+        for name, entry in self.devices.items():
+            for part, wanted, kind in _parts(entry):
+                camera = self.devices[wanted]
+                is_triggered = isinstance(entry, TriggeredLightSheetEntry) and kind is CameraEntry
+                if is_triggered and isinstance(camera, CameraEntry) and camera.row_us is None:
+                    raise ValueError(
+                        f"{name}.{part} is {wanted!r}, which cannot be triggered without row_us"
+                    )
+        return self
+
+
+def _parts(entry: Entry) -> Iterator[tuple[str, str, type[Strict]]]:
+    """Yield the key, the name and the kind of each device that an entry is made of."""
+    if isinstance(entry, LasersEntry):
+        yield "shutter", entry.shutter, ShutterEntry
+    if isinstance(entry, LightSheetEntry):
+        yield "camera", entry.camera, CameraEntry
+        yield "slice_drive", entry.slice_drive, FocusDriveEntry
+        yield "shutter", entry.shutter, ShutterEntry
+    if isinstance(entry, TriggeredLightSheetEntry):
+        yield "lasers", entry.lasers, LasersEntry
+        for side, view in (("a", entry.views.a), ("b", entry.views.b)):
+            if view is not None:
+                yield f"views.{side}.camera", view.camera, CameraEntry
+                yield f"views.{side}.piezo", view.piezo, PiezoEntry
+                yield f"views.{side}.scanner", view.scanner, ScannerEntry
 
 
 def built_in_instruments() -> dict[str, Path]:

@@ -1,22 +1,23 @@
-"""The light sheet: camera, slice drive and shutter working together to take a volume."""
+"""The light sheet: cameras, slice drives and light working together to take volumes."""
 
 import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack
 from typing import Any, ClassVar, get_args
+from uuid import uuid4
 
 from devices.base import ActionStatus, HardwareDevice
-from devices.camera import Camera
 from devices.core import Core
-from devices.errors import AcquisitionError, DeviceError, LimitError, StoppedError
+from devices.errors import AcquisitionError, DeviceError, LimitError
 from devices.frames import (
     AcquiredVolume,
     FileFormat,
     FrameSink,
     OpenSink,
     PlannedVolume,
+    ViewName,
     VolumeRequest,
 )
 from devices.light_sheet_model import LightSheetModel
@@ -24,9 +25,8 @@ from devices.limits import is_finite_number
 from devices.model import Models
 from devices.pace import Line, Pace
 from devices.progress import VolumeStatus
-from devices.shutter import Shutter
-from devices.slicing import Slicer, Slicing
-from devices.stage import FocusDrive, Stage
+from devices.slicing import Places, Slicer
+from devices.stage import Stage
 from devices.stream_documents import stream_documents
 
 __all__ = ["LightSheet"]
@@ -42,19 +42,18 @@ _BYTE_S = 1e-9
 class LightSheet(HardwareDevice):
     """Takes volumes: `prepare` with a `VolumeRequest`, then `trigger`.
 
-    The frames go from the core's buffer to the sink on a thread of their own; the status
-    of `trigger` is done when the file is published. The light is on from the first frame to
-    the last, and off again (read back) whatever happens; what takes time before and after,
-    as moving the drive, arming it and closing the file, is done in the dark.
+    One volume, or one from each of two sides at once. The frames go from the core's buffer to
+    the sinks on a thread of their own; the status of `trigger` is done when the files are
+    published. The light is on from the first frame to the last, and off again (read back)
+    whatever happens; what takes time before and after, as moving the drive, arming it and
+    closing the file, is done in the dark.
 
     Parameters
     ----------
-    camera, slice_drive, shutter
-        The devices it works with.
+    slicer
+        What takes the slices, and from which sides.
     stages
         Whose positions are recorded with each volume.
-    slicing
-        As of `Slicer`.
     open_sink
         Where the frames go.
     """
@@ -66,25 +65,18 @@ class LightSheet(HardwareDevice):
         name: str,
         *,
         core: Core,
-        camera: Camera,
-        slice_drive: FocusDrive,
-        shutter: Shutter,
+        slicer: Slicer,
         stages: tuple[Stage, ...],
-        slicing: Slicing,
         open_sink: OpenSink,
     ) -> None:
-        super().__init__(name, core=core, label=camera.label)
-        self.limits = camera.limits
-        self.camera = camera
-        self.slice_drive = slice_drive
-        self.shutter = shutter
-        self.slicer = Slicer(core, camera, slice_drive, slicing)
+        first = slicer.views["a"].camera
+        super().__init__(name, core=core, label=first.label)
+        self.limits = first.limits
+        self.slicer = slicer
         self.paces: Mapping[FileFormat, Pace] = {
             name: Pace(Line(_SET_UP_S, _BYTE_S)) for name in get_args(FileFormat)
         }
         """What a volume takes beyond its course: setting up, and the file, by its bytes."""
-        self.light_pace = Pace(Line(0.0))
-        """For how long the light is on before the first frame and after the last."""
         self._stages = stages
         self._open_sink = open_sink
         self._request: VolumeRequest | None = None
@@ -92,22 +84,30 @@ class LightSheet(HardwareDevice):
         self._thread: threading.Thread | None = None
         self._under_way: VolumeStatus | None = None
         self._documents: list[tuple[str, dict[str, Any]]] = []
+        self._views: tuple[ViewName, ...] = ("a",)
         self._shape: tuple[int, ...] = ()
         self._dtype = ""
-        self.published: AcquiredVolume | None = None
+        self.published: Mapping[ViewName, AcquiredVolume] = {}
+        """What came of the latest request, by view."""
 
     # ------------------------------------------------------------------ bluesky's verbs
 
-    def check_prepare(self, request: VolumeRequest, drive_um: float | None = None) -> None:
+    def check_prepare(self, request: VolumeRequest, drives_um: Places | None = None) -> None:
         """Raise `LimitError` if the request cannot be carried out. Never asks the hardware.
 
         Parameters
         ----------
         request
             For a volume.
-        drive_um
-            Where the slice drive is by then; None takes where it was read last.
+        drives_um
+            Where the slice drives are by then; None takes where they were read last.
         """
+        if missing := [view for view in request.views if view not in self.slicer.views]:
+            raise LimitError(
+                f"{self.name} does not see from side {' or '.join(missing)}; it sees from: "
+                f"{', '.join(self.slicer.views)}",
+                field="view",
+            )
         if type(request.num_slices) is not int or request.num_slices < 1:
             raise LimitError(
                 f"{self.name} takes 1 slice or more, not {request.num_slices!r}", field="num_slices"
@@ -123,16 +123,19 @@ class LightSheet(HardwareDevice):
                 f"{request.compression}, or for no compression",
                 field="compression",
             )
-        self.camera.check_value(request.exposure_ms)
-        if drive_um is None:
-            drive_um = self.slice_drive.last_reading()[self.slice_drive.name]["value"]
-        self.slicer.check(request, drive_um)
+        for view in request.views:
+            self.slicer.views[view].camera.check_value(request.exposure_ms)
+        self.slicer.check(request, self._places_read_last() if drives_um is None else drives_um)
 
     def prepare(self, request: VolumeRequest) -> ActionStatus:
         """Check the request and set the exposure; returns at once."""
         self.check_prepare(request)
-        self._request = request
-        return self.camera.set(request.exposure_ms)
+        self._request, self._views = request, request.views
+        first, *others = (self.slicer.views[view].camera for view in request.views)
+        status = first.set(request.exposure_ms)
+        for camera in others:
+            status = status & camera.set(request.exposure_ms)
+        return status
 
     def trigger(self) -> VolumeStatus:
         """Take the prepared volume; returns at once, done when it is published."""
@@ -140,9 +143,10 @@ class LightSheet(HardwareDevice):
             raise self.unprepared()
         if self._under_way is not None and not self._under_way.done:
             raise self.busy()
-        self._under_way = status = VolumeStatus(self, self._request.num_slices)
+        frames = self._request.num_slices * len(self._request.views)
+        self._under_way = status = VolumeStatus(self, frames)
         self._cancelled = threading.Event()
-        self.published = None
+        self.published = {}
         self._documents.clear()  # of a volume that was given up when it was published already
         self._thread = threading.Thread(
             target=self._run,
@@ -155,7 +159,8 @@ class LightSheet(HardwareDevice):
 
     def volume_bytes(self, request: VolumeRequest) -> int:
         """Return the size of the pixels asked for, at the camera's last known format."""
-        return request.num_slices * self.camera.last_frame_bytes
+        cameras = (self.slicer.views[view].camera for view in request.views)
+        return request.num_slices * sum(camera.last_frame_bytes for camera in cameras)
 
     def unprepared(self) -> AcquisitionError:
         """Return why it cannot be triggered before it was prepared."""
@@ -173,22 +178,26 @@ class LightSheet(HardwareDevice):
     def pace_source(self) -> str:
         """Where the times of its volumes come from."""
         files = "; ".join(f"{name} {pace.source}" for name, pace in self.paces.items())
-        return f"readout of a frame {self.camera.readout.source}; setting up and file: {files}"
+        return f"{self.slicer.pace_source}; setting up and file: {files}"
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """Return the data keys: the volume, outside of the documents, and its uid."""
-        return {
-            f"{self.name}_uid": self._key("", "string"),
-            f"{self.name}_exposure": self._key("ms"),
-            self.name: {
-                "source": f"mmcore://{self.label}",
+        """Return the data keys of what it was prepared for last.
+
+        Of each volume there is one outside of the documents, and its uid. A volume alone has the
+        name of the light sheet; of two, each has its view's besides.
+        """
+        keys: dict[str, dict[str, Any]] = {f"{self.name}_exposure": self._key("ms")}
+        for view, name in self.data_keys(self._views).items():
+            keys[f"{name}_uid"] = self._key("", "string")
+            keys[name] = {
+                "source": f"mmcore://{self.slicer.views[view].camera.label}",
                 "dtype": "array",
                 "dtype_numpy": self._dtype,
                 # Of one event; tiled's writer stacks them, which is the 1 in chunk_shape.
                 "shape": list(self._shape),
                 "external": "STREAM:",
-            },
-        }
+            }
+        return keys
 
     def collect_asset_docs(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the stream documents that say where the published volume lies."""
@@ -216,9 +225,9 @@ class LightSheet(HardwareDevice):
         raise LimitError(f"{self.name} cannot be set to {value!r}", field=self.name)
 
     def stop(self, *, success: bool = False) -> None:  # noqa: ARG002 - bluesky's signature
-        """Close the shutter and end the sequence, at once."""
+        """Put out the light and end the sequence, at once."""
         self._cancelled.set()
-        self.shutter.stop()
+        self.slicer.light.stop()
 
     def check_safe(self) -> None:
         """Raise `DeviceError` if a volume is still under way, after a moment to end."""
@@ -232,10 +241,27 @@ class LightSheet(HardwareDevice):
             )
 
     def _read_hardware(self) -> Mapping[str, Any]:
-        return {
-            f"{self.name}_uid": self.published.uid if self.published else "",
-            f"{self.name}_exposure": self._core.exposure_ms(self.label),
+        published = self.published
+        uids = {
+            f"{key}_uid": published[view].uid if view in published else ""
+            for view, key in self.data_keys(self._views).items()
         }
+        return {
+            **uids,
+            f"{self.name}_exposure": self._core.exposure_ms(
+                self.slicer.views[self._views[0]].camera.label
+            ),
+        }
+
+    def data_keys(self, views: tuple[ViewName, ...]) -> Mapping[ViewName, str]:
+        """Return what volumes that are taken at once are called in the documents, by view."""
+        if len(views) == 1:
+            return {views[0]: self.name}
+        return {view: f"{self.name}_{view}" for view in views}
+
+    def _places_read_last(self) -> Places:
+        drives = {view: one.drive for view, one in self.slicer.views.items()}
+        return {view: drive.last_reading()[drive.name]["value"] for view, drive in drives.items()}
 
     def _give_up(self) -> None:
         """End what is under way without an error: whoever ends it knows why."""
@@ -263,10 +289,13 @@ class LightSheet(HardwareDevice):
         self, request: VolumeRequest, status: VolumeStatus, cancelled: threading.Event
     ) -> None:
         try:
-            self.published = self._take(request, status, cancelled)
-            self._documents += stream_documents(
-                self.published, request, data_key=self.name, shape=self._shape
-            )
+            volumes = self._take(request, status, cancelled)
+            keys = self.data_keys(request.views)
+            for view, volume in volumes.items():
+                self._documents += stream_documents(
+                    volume, request, data_key=keys[view], shape=self._shape
+                )
+            self.published = volumes
         except Exception as error:  # noqa: BLE001 - the top of a thread
             LOGGER.info("%s gave up its volume: %s", self.name, error)
             if status.is_given_up:
@@ -278,65 +307,87 @@ class LightSheet(HardwareDevice):
 
     def _take(
         self, request: VolumeRequest, status: VolumeStatus, cancelled: threading.Event
-    ) -> AcquiredVolume:
+    ) -> Mapping[ViewName, AcquiredVolume]:
         began = time.monotonic()
-        planned, positions_um = self._plan(request)
-        drive_um = planned.positions_um[f"{self.slice_drive.name}.z"]
-        course = self.slicer.course(request, drive_um)
-        came = 0
-        with self._open_sink(planned) as sink:
+        found_um = self._positions_um()
+        drives_um: Places = {
+            view: found_um[f"{one.drive.name}.z"] for view, one in self.slicer.views.items()
+        }
+        self.slicer.check(request, drives_um)
+        centers_um = self.slicer.centers_um(request, drives_um)
+        planned = self._plan(request, centers_um, found_um)
+        course = self.slicer.course(request, drives_um)
+        came = dict.fromkeys(request.views, 0)
+        with ExitStack() as shelf:
+            sinks = {
+                view: shelf.enter_context(self._open_sink(one)) for view, one in planned.items()
+            }
             try:
-                with (
-                    self.slicer.slices(request, positions_um, planned, cancelled) as slices,
-                    self._lit(cancelled, course.lit_s),
-                ):
-                    for came, (pixels, elapsed_s, z_um) in enumerate(slices, start=1):
-                        sink.write(pixels, index=came - 1, delta_t_s=elapsed_s, z_um=z_um)
-                        status.progress(came)
+                with self.slicer.slices(request, centers_um, planned, cancelled) as slices:
+                    for one in slices:
+                        sinks[one.view].write(
+                            one.pixels, index=one.index, delta_t_s=one.elapsed_s, z_um=one.z_um
+                        )
+                        came[one.view] += 1
+                        status.progress(sum(came.values()))
             except AcquisitionError as error:
-                raise self._short(request, sink, came, error) from error
-            volume = sink.finish()
+                raise self._short(request, sinks, came, error) from error
+            volumes = {view: sink.finish() for view, sink in sinks.items()}
         left_out_s = time.monotonic() - began - course.seconds
         self.paces[request.file_format].learn(self.volume_bytes(request), left_out_s)
-        return volume
+        return volumes
 
     def _short(
-        self, request: VolumeRequest, sink: FrameSink, came: int, error: AcquisitionError
+        self,
+        request: VolumeRequest,
+        sinks: Mapping[ViewName, FrameSink],
+        came: Mapping[ViewName, int],
+        error: AcquisitionError,
     ) -> AcquisitionError:
-        """Say why a volume fell short, and keep what came of it if that was asked for."""
+        """Say why volumes fell short, and keep what came of them if that was asked for."""
         why = str(error)
-        if sink.back_pressure_s:
-            why += f" The camera had waited {sink.back_pressure_s:.3g} s for the disk."
-        if not came or request.on_short == "discard":
+        if waited_s := sum(sink.back_pressure_s for sink in sinks.values()):
+            why += f" The camera had waited {waited_s:.3g} s for the disk."
+        if not any(came.values()) or request.on_short == "discard":
             return AcquisitionError(f"{why} Nothing of the volume is kept.")
-        kept = sink.keep(why)
-        return AcquisitionError(f"{why} What came is kept as the incomplete volume {kept.uid}.")
-
-    def _plan(self, request: VolumeRequest) -> tuple[PlannedVolume, list[float]]:
-        """Read from the hardware all that has to be known before the light goes on."""
-        height, width, dtype = self.camera.frame_format()
-        self._shape, self._dtype = (request.num_slices, height, width), dtype.str
-        found_um = self._positions_um()
-        drive_um = found_um[f"{self.slice_drive.name}.z"]
-        self.slicer.check(request, drive_um)
-        positions_um = request.positions_um(self.slicer.center_um(request, drive_um))
-        planned = PlannedVolume(
-            shape=(request.num_slices, height, width),
-            dtype=dtype.name,
-            pixel_size_um=self.camera.pixel_size_um,
-            step_um=request.step_um,
-            exposure_ms=float(self.camera.read()[f"{self.camera.name}_exposure"]["value"]),
-            positions_um=found_um,
-            first_z_um=positions_um[0],
-            z_tolerance_um=self.slice_drive.tolerance_um,
-            significant_bits=self.camera.significant_bits(),
-            frames_differ=self.camera.frames_differ,
-            camera=self.camera.name,
-            run_uid=request.run_uid,
-            file_format=request.file_format,
-            compression=request.compression,
+        kept = [sinks[view].keep(why).uid for view, frames in came.items() if frames]
+        return AcquisitionError(
+            f"{why} What came is kept as the incomplete volume {' and '.join(kept)}."
         )
-        return planned, positions_um
+
+    def _plan(
+        self, request: VolumeRequest, centers_um: Places, found_um: Mapping[str, float]
+    ) -> Mapping[ViewName, PlannedVolume]:
+        """Read from the hardware all that has to be known before the light goes on."""
+        light = self.slicer.arm(request, centers_um)
+        uids = {view: uuid4().hex for view in request.views}
+        planned: dict[ViewName, PlannedVolume] = {}
+        for view, center_um in centers_um.items():
+            camera, drive = self.slicer.views[view].camera, self.slicer.views[view].drive
+            height, width, dtype = camera.frame_format()
+            self._shape, self._dtype = (request.num_slices, height, width), dtype.str
+            siblings = [uid for other, uid in uids.items() if other != view]
+            planned[view] = PlannedVolume(
+                shape=(request.num_slices, height, width),
+                dtype=dtype.name,
+                pixel_size_um=camera.pixel_size_um,
+                step_um=request.step_um,
+                exposure_ms=float(camera.read()[f"{camera.name}_exposure"]["value"]),
+                positions_um=found_um,
+                first_z_um=request.position_um(center_um, 0),
+                z_tolerance_um=drive.tolerance_um,
+                significant_bits=camera.significant_bits(),
+                frames_differ=camera.frames_differ,
+                camera=camera.name,
+                run_uid=request.run_uid,
+                file_format=request.file_format,
+                compression=request.compression,
+                uid=uids[view],
+                acquisition_uid=request.acquisition_uid,
+                channel=str(light.get("line", "")),
+                metadata={"view": view, "siblings": siblings, "light": dict(light)},
+            )
+        return planned
 
     def _positions_um(self) -> dict[str, float]:
         found: dict[str, float] = {}
@@ -345,19 +396,3 @@ class LightSheet(HardwareDevice):
             for axis, value in zip(stage.limits, values, strict=True):
                 found[f"{stage.name}.{axis}"] = float(value)
         return found
-
-    @contextmanager
-    def _lit(self, cancelled: threading.Event, frames_s: float) -> Iterator[None]:
-        """Have the light on for frames that take so long."""
-        if cancelled.is_set():
-            raise StoppedError(f"{self.name} was stopped before the light went on")
-        began = time.monotonic()
-        try:
-            self.shutter.set("open").wait_answered(self.shutter.timeout_s)
-            yield
-        finally:
-            # Past the queue of ordinary calls: a drive that hangs must not keep the light on.
-            self.shutter.stop()
-            lit_s = time.monotonic() - began
-            self.shutter.check_safe()
-        self.light_pace.learn(0, lit_s - frames_s)

@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING, Any, cast
 
-from devices.frames import VolumeRequest
+from devices.frames import ViewName, VolumeRequest
+from devices.lasers import LasersModel
 from devices.model import DeviceModel, Models
 from devices.shutter import ShutterModel
+from devices.slicing import Places
 from devices.stage import StageModel
 
 if TYPE_CHECKING:
@@ -24,26 +26,31 @@ class LightSheetModel(DeviceModel):
     def __init__(self, device: "LightSheet", models: Models) -> None:
         super().__init__(device)
         self._models = models
-        self._camera = models.of(device.camera)
-        self._drive = cast("StageModel", models.of(device.slice_drive))
-        self._shutter = cast("ShutterModel", models.of(device.shutter))
+        views = device.slicer.views
+        self._cameras = {view: models.of(one.camera) for view, one in views.items()}
+        self._drives = {
+            view: cast("StageModel", models.of(one.drive)) for view, one in views.items()
+        }
+        self._light = cast("ShutterModel | LasersModel", models.of(device.slicer.light))
+        self._views: tuple[ViewName, ...] = ("a",)
         self._request: VolumeRequest | None = None
         self._is_refused = False
         self._busy_until_s = 0.0
         self._uid = ""
 
     def read(self) -> dict[str, Any]:
-        """Return the uid of a volume that will have another, and the exposure."""
-        (exposure_ms,) = self._camera.read().values()
-        return {f"{self.device.name}_uid": self._uid, f"{self.device.name}_exposure": exposure_ms}
+        """Return the uids of volumes that will have others, and the exposure."""
+        (exposure_ms,) = self._cameras[self._views[0]].read().values()
+        keys = self.device.data_keys(self._views)
+        uids = {f"{key}_uid": self._uid for key in keys.values()}
+        return {**uids, f"{self.device.name}_exposure": exposure_ms}
 
     def prepare(self, value: VolumeRequest) -> float:
         """Take the request for a volume."""
-        (drive_um,) = self._drive.position_um
         self._request, self._is_refused = None, True
-        self.device.check_prepare(value, drive_um)
-        self._request, self._is_refused = value, False
-        return self._camera.set(value.exposure_ms)
+        self.device.check_prepare(value, self._drives_um())
+        self._request, self._is_refused, self._views = value, False, value.views
+        return max(self._cameras[view].set(value.exposure_ms) for view in value.views)
 
     def trigger(self) -> float:
         """Take the volume."""
@@ -54,14 +61,17 @@ class LightSheetModel(DeviceModel):
             raise self.device.unprepared()
         if now_s < self._busy_until_s:
             raise self.device.busy()
-        (drive_um,) = self._drive.position_um
-        course = self.device.slicer.course(request, drive_um)
-        self._drive.went((drive_um,), *((station_um,) for station_um in course.stations_um))
-        self._shutter.light_up(course.lit_s + max(0.0, self.device.light_pace.seconds(0)))
+        drives_um = self._drives_um()
+        course = self.device.slicer.course(request, drives_um)
+        for view, stations_um in course.stations_um.items():
+            stations = ((station_um,) for station_um in stations_um)
+            self._drives[view].went((drives_um[view],), *stations)
+        self._light.light_up(course.lit_s, request.line, request.power_percent)
         self._uid = "0" * 32
-        self.use.volumes += 1
-        self.use.frames += request.num_slices
-        self.use.frame_bytes = max(self.use.frame_bytes, self.device.camera.last_frame_bytes)
+        self.use.volumes += len(request.views)
+        self.use.frames += request.num_slices * len(request.views)
+        frame_bytes = (self.device.slicer.views[v].camera.last_frame_bytes for v in request.views)
+        self.use.frame_bytes = max(self.use.frame_bytes, *frame_bytes)
         volume_bytes = self.device.volume_bytes(request)
         self.use.disk_bytes += volume_bytes
         seconds = course.seconds + self.device.paces[request.file_format].seconds(volume_bytes)
@@ -71,3 +81,6 @@ class LightSheetModel(DeviceModel):
     def unstage(self) -> None:
         """Forget the request."""
         self._request, self._is_refused = None, False
+
+    def _drives_um(self) -> Places:
+        return {view: drive.position_um[0] for view, drive in self._drives.items()}

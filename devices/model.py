@@ -26,6 +26,8 @@ class Use:
     light_s: float = 0.0
     energy_mj: float | None = None
     """None where the light's power is not known."""
+    dose_percent_ms: dict[str, float] = field(default_factory=dict)
+    """Power in percent × ms of light, by laser line."""
 
 
 class Modelled(Protocol):

@@ -105,7 +105,7 @@ class ShutterModel(DeviceModel):
             self._open_since_s = self._models.now_s
         return 0.0
 
-    def light_up(self, seconds: float) -> None:
+    def light_up(self, seconds: float, _line: str, _percent: float | None) -> None:
         """Be open for a while that others have timed, and closed afterwards."""
         self.stop()
         self._count(seconds)

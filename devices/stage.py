@@ -15,6 +15,7 @@ from devices.model import DeviceModel, Models
 from devices.motors import Motor, Trapezoid
 from devices.pace import Line, Pace
 from devices.progress import ProgressStatus
+from devices.properties import Properties
 from devices.worker import POLL_S
 
 __all__ = ["FocusDrive", "Stage", "StageModel", "XYStage"]
@@ -201,6 +202,8 @@ class XYStage(Stage):
     ----------
     x_limits, y_limits
         Both axes have limits, because a motion of one commands both.
+    properties
+        By which its controller is told the limits, to keep them by itself.
     tolerance_um, timeout_s
         As of `Stage`.
     """
@@ -222,6 +225,7 @@ class XYStage(Stage):
         y_limits: Limits,
         tolerance_um: float,
         timeout_s: float,
+        properties: Properties,
     ) -> None:
         super().__init__(
             name,
@@ -231,6 +235,23 @@ class XYStage(Stage):
             tolerance_um=tolerance_um,
             timeout_s=timeout_s,
         )
+        self._properties = properties
+
+    def put_up_fence(self) -> None:
+        """Tell the controller the limits, which it then keeps by itself, where it can.
+
+        Raises
+        ------
+        CoreError
+            If it reads back others.
+        """
+        fence = {
+            f"{end}Lim{axis.upper()}(mm)": getattr(limits, bound) / 1000
+            for axis, limits in self.limits.items()
+            for end, bound in (("Lower", "low"), ("Upper", "high"))
+        }
+        if self._core.numbers(self.label, fence):
+            self._properties.write(self.label, fence)
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the data keys of x and y, in µm."""
@@ -298,17 +319,10 @@ class FocusDrive(Stage):
             tolerance_um=tolerance_um,
             timeout_s=timeout_s,
         )
-        self.step_limit = 0
-        """How many positions the drive can step through by hardware; 0 if none."""
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the data key of the position, in µm."""
         return {self.name: self._key("um")}
-
-    def read_speeds(self) -> None:
-        """Ask the hardware how fast it is, and how far it can step by itself."""
-        super().read_speeds()
-        self.step_limit = self._core.step_limit(self.label)
 
     @property
     def position_um(self) -> float:

@@ -1,14 +1,31 @@
 """Plans that take pictures."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
+from uuid import uuid4
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky.utils import MsgGenerator
 from pydantic import Field
 
-from devices import Compression, FileFormat, LightSheet, OnShort, Stage, VolumeRequest
-from plans.parameters import ExposureMs, all_devices, inject
+from devices import (
+    Compression,
+    FileFormat,
+    LightSheet,
+    LimitError,
+    OnShort,
+    Stage,
+    VolumeRequest,
+)
+from plans.parameters import (
+    ExposureMs,
+    LaserLine,
+    Percent,
+    ViewParameter,
+    all_devices,
+    inject,
+)
 
 __all__ = ["acquire_volume", "snap"]
 
@@ -49,19 +66,42 @@ def acquire_volume(
             "discard it, or keep what came as an incomplete volume. It fails either way."
         ),
     ] = "discard",
+    view: ViewParameter = "a",
+    lines: Annotated[
+        list[LaserLine] | None,
+        Field(
+            min_length=1,
+            max_length=4,
+            description="The laser lines of which each gives a volume, one after the other; by "
+            "default the first of the instrument.",
+        ),
+    ] = None,
+    powers_percent: Annotated[
+        list[Percent] | None,
+        Field(
+            min_length=1,
+            max_length=4,
+            description="The power of each of the lines, in percent; by default as it is set.",
+        ),
+    ] = None,
     light_sheet: LightSheet = inject("light_sheet"),
     stages: list[Stage] = all_devices(),
 ) -> MsgGenerator[dict[str, Any]]:
-    """Take one volume and publish it.
+    """Take a volume and publish it; one of each view and laser line that is asked for.
 
     Returns
     -------
     dict
-        ``{uid, path, shape, dtype, session_id}`` of the published file; shape is (z, y, x).
+        ``{uid, path, shape, dtype, session_id}`` of the published file; shape is (z, y, x). Of
+        several ``{"acquisition_uid": …, "volumes": [{uid, …}, …]}``.
     """
+    channels = _channels(lines, powers_percent)
+    is_alone = len(channels) == 1 and view != "dual"
+    acquisition_uid = "" if is_alone else uuid4().hex
 
-    def take() -> MsgGenerator[dict[str, Any]]:
-        run_uid = yield from bps.open_run()
+    def take(line: str, power_percent: float | None) -> MsgGenerator[list[dict[str, Any]]]:
+        together = {"acquisition_uid": acquisition_uid} if acquisition_uid else {}
+        run_uid = yield from bps.open_run(together)
         # A pause gives the volume up; it is taken again from here.
         yield from bps.checkpoint()
         request = VolumeRequest(
@@ -69,8 +109,12 @@ def acquire_volume(
             exposure_ms=exposure_ms,
             step_um=step_um,
             center_um=center_um,
+            view=view,
+            line=line,
+            power_percent=power_percent,
             on_short=on_short,
             run_uid=run_uid or "",
+            acquisition_uid=acquisition_uid,
             file_format=file_format,
             compression=compression,
         )
@@ -80,13 +124,20 @@ def acquire_volume(
         yield from bps.checkpoint()
         yield from bps.close_run()
         yield from bps.checkpoint()  # where a pause comes that was asked for meanwhile
-        return _summary(light_sheet)
+        return _summaries(light_sheet, request)
 
-    return (yield from bpp.stage_wrapper(take(), [light_sheet]))
+    def take_all() -> MsgGenerator[dict[str, Any]]:
+        volumes: list[dict[str, Any]] = []
+        for channel in channels:
+            volumes += yield from take(*channel)
+        return volumes[0] if is_alone else {"acquisition_uid": acquisition_uid, "volumes": volumes}
+
+    return (yield from bpp.stage_wrapper(take_all(), [light_sheet]))
 
 
 def snap(
     exposure_ms: ExposureMs = 10.0,
+    view: ViewParameter = "a",
     light_sheet: LightSheet = inject("light_sheet"),
     stages: list[Stage] = all_devices(),
 ) -> MsgGenerator[dict[str, Any]]:
@@ -102,14 +153,33 @@ def snap(
             num_slices=1,
             exposure_ms=exposure_ms,
             step_um=0.0,
+            view=view,
             light_sheet=light_sheet,
             stages=stages,
         )
     )
 
 
-def _summary(light_sheet: LightSheet) -> dict[str, Any]:
-    """Return what is told about the volume just published; empty words in a preflight."""
-    published = light_sheet.published
-    metadata = published.metadata() if published else dict.fromkeys(_SUMMARY, "")
-    return {key: metadata[key] for key in _SUMMARY}
+def _channels(
+    lines: list[LaserLine] | None, powers_percent: list[float] | None
+) -> list[tuple[str, float | None]]:
+    """Return the lines with their powers; an empty line is the instrument's first."""
+    names: Sequence[str] = lines or ("",)
+    powers: Sequence[float | None] = powers_percent or (None,) * len(names)
+    if len(names) != len(powers):
+        raise LimitError(
+            f"powers_percent has {len(powers)} powers for {len(names)} laser lines; give one for "
+            "each, or none",
+            field="powers_percent",
+        )
+    return list(zip(names, powers, strict=True))
+
+
+def _summaries(light_sheet: LightSheet, request: VolumeRequest) -> list[dict[str, Any]]:
+    """Return what is told about the volumes just published; empty words in a preflight."""
+    found: list[dict[str, Any]] = []
+    for view in request.views:
+        published = light_sheet.published.get(view)
+        metadata = published.metadata() if published else dict.fromkeys(_SUMMARY, "")
+        found.append({key: metadata[key] for key in _SUMMARY})
+    return found

@@ -4,11 +4,21 @@ The signature is the schema: the catalogue reads these annotations and nothing e
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-__all__ = ["AxisOf", "ExposureMs", "all_devices", "inject"]
+from devices import Views
+
+__all__ = [
+    "AxisOf",
+    "ExposureMs",
+    "LaserLine",
+    "Percent",
+    "ViewParameter",
+    "all_devices",
+    "inject",
+]
 
 
 @dataclass(frozen=True)
@@ -49,3 +59,12 @@ ExposureMs = Annotated[
     AxisOf("light_sheet", "exposure_ms"),
     Field(description="Exposure of each frame, in ms."),
 ]
+
+ViewParameter = Annotated[
+    Views, Field(description="The side from which the sample is seen, or both at once.")
+]
+
+LaserLine = Literal["405", "488", "561", "637"]
+"""In nm."""
+
+Percent = Annotated[float, Field(ge=0, le=100)]

@@ -11,7 +11,7 @@ the only callers of the verbs that move.
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -170,6 +170,25 @@ class Core:
 
         return self.ask(label, look)
 
+    def set_roi(self, label: str, roi: tuple[int, int, int, int]) -> None:
+        """Have a camera read (x, y, width, height) of its sensor, in pixels.
+
+        Raises
+        ------
+        CoreError
+            If another part is read back.
+        """
+
+        def set_it(mmc: UniMMCore) -> tuple[int, ...]:
+            mmc.setROI(label, *roi)
+            return tuple(mmc.getROI(label))
+
+        if (found := self.ask(label, set_it)) != roi:
+            raise CoreError(
+                f"{label} was told to read (x, y, width, height) = {roi} of its sensor and reads "
+                f"{found}. Correct roi in the instrument file."
+            )
+
     def significant_bits(self, label: str) -> int:
         """Return how many bits of a pixel a camera uses."""
 
@@ -178,14 +197,6 @@ class Core:
             return min(int(mmc.getImageBitDepth()), 8 * int(mmc.getBytesPerPixel()))
 
         return self.ask(label, look)
-
-    def step_limit(self, label: str) -> int:
-        """Return how many positions a focus drive can step through by hardware; 0 if none."""
-
-        def look(mmc: UniMMCore) -> int:
-            return mmc.getStageSequenceMaxLength(label) if mmc.isStageSequenceable(label) else 0
-
-        return int(self.ask(label, look))
 
     def numbers(self, label: str, names: Iterable[str]) -> dict[str, float]:
         """Return those of the properties `names` that a device has, as numbers."""
@@ -276,6 +287,43 @@ class Core:
             is_safe=not is_open,
         )
 
+    def select(
+        self, label: str, group: str, preset: str, *, off: str, timeout_s: float
+    ) -> Future[str]:
+        """Let light through by a preset; the future has the one that was read back.
+
+        Parameters
+        ----------
+        label
+            The device that lets the light through, whose stop refuses it.
+        group, preset
+            Of the configuration.
+        off
+            The preset that lets none through.
+        timeout_s
+            How long it may take.
+        """
+
+        def check(found: str) -> None:
+            if found != preset:
+                raise CoreError(
+                    f"{group} was set to {preset!r} and reads back "
+                    f"{found or 'as none of its presets'!r}. Check the preset in the .cfg file."
+                )
+
+        return self._move(
+            label,
+            lambda mmc: mmc.setConfig(group, preset),
+            lambda mmc: str(mmc.getCurrentConfig(group)),
+            check,
+            lambda mmc: mmc.setConfig(group, off),
+            timeout_s=timeout_s,
+        )
+
+    def selected(self, label: str, group: str) -> str:
+        """Return the preset that a group is read back as; empty if it is none."""
+        return str(self.ask(label, lambda mmc: mmc.getCurrentConfig(group)))
+
     def _move(
         self,
         label: str,
@@ -356,6 +404,15 @@ class Core:
         self._stops.stop(label)
         self._translated(label, lambda mmc: mmc.setShutterOpen(label, False))  # noqa: FBT003
 
+    def put_out(self, label: str, group: str, off: str) -> None:
+        """Let no more light through, on the caller's thread, past the queue; see `select`."""
+        self._stops.stop(label)
+        self._translated(label, lambda mmc: mmc.setConfig(group, off))
+
+    def write_at_once(self, label: str, name: str, value: str) -> None:
+        """Write a property on the caller's thread, past the queue; see `halt_motion`."""
+        self._translated(label, lambda mmc: mmc.setProperty(label, name, value))
+
     # ------------------------------------------------------------------ frames
 
     def buffer_frames(self, label: str) -> int:
@@ -372,7 +429,8 @@ class Core:
         *,
         exposure_ms: float,
         cancelled: threading.Event,
-        counter: str | None = None,
+        cameras: Mapping[str, str | None] | None = None,
+        begin: Callable[[], None] = lambda: None,
     ) -> Generator[Frame]:
         """Run one hardware sequence of `count` frames and yield each as it arrives.
 
@@ -385,9 +443,12 @@ class Core:
             The camera, how many frames, and how long each may take.
         cancelled
             Ends it from another thread.
-        counter
-            The tag in which the camera counts its frames: MMCore's own numbers start where the
-            camera has delivered a frame, and show nothing that was lost before.
+        cameras
+            Those whose frames come, `count` of each, where `label` runs several; with the tag in
+            which each counts its frames itself: MMCore's own numbers start where the camera has
+            delivered a frame, and show nothing that was lost before.
+        begin
+            Called when the camera waits for its first trigger.
 
         Raises
         ------
@@ -398,18 +459,13 @@ class Core:
             If `cancelled` is set, or the core is latched.
         """
         return self._sequences.frames(
-            label, count, exposure_ms=exposure_ms, cancelled=cancelled, counter=counter
+            label,
+            count,
+            exposure_ms=exposure_ms,
+            cancelled=cancelled,
+            cameras=cameras,
+            begin=begin,
         )
-
-    @contextmanager
-    def stepping(self, label: str, positions_um: Sequence[float]) -> Iterator[None]:
-        """Let a focus drive step through `positions_um`, one a frame, by hardware."""
-        self.ask(label, lambda mmc: mmc.loadStageSequence(label, list(positions_um)))
-        self.ask(label, lambda mmc: mmc.startStageSequence(label))
-        try:
-            yield
-        finally:
-            self.ask(label, lambda mmc: mmc.stopStageSequence(label))
 
     # ------------------------------------------------------------------ end
 

@@ -6,7 +6,7 @@ looked at.
 
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ class Frame:
     ----------
     pixels
         (y, x), a copy that belongs to the receiver.
+    camera
+        The label of the camera that took it.
     elapsed_s
         Seconds since the sequence was started, as stamped by the core.
     tags
@@ -39,6 +41,7 @@ class Frame:
     """
 
     pixels: NDArray[Any]
+    camera: str
     elapsed_s: float
     tags: Mapping[str, Any]
 
@@ -76,22 +79,26 @@ class Sequences:
         *,
         exposure_ms: float,
         cancelled: threading.Event,
-        counter: str | None = None,
+        cameras: Mapping[str, str | None] | None = None,
+        begin: Callable[[], None] = lambda: None,
     ) -> Generator[Frame]:
         """Run one hardware sequence and yield each frame as it arrives; see `Core.frames`."""
         if cancelled.is_set() or self._stops.is_latched:
             raise StoppedError(f"{label} was not started: a stop was asked for")
+        asked = cameras or {label: None}
+        counts = {
+            camera: _Count(camera, tag, count, is_alone=len(asked) == 1)
+            for camera, tag in asked.items()
+        }
         self._fit_buffer(label)
         sequence = (label, count, 0, True)  # no interval; end the sequence on overflow
         translated(self._mmc, label, lambda mmc: mmc.startSequenceAcquisition(*sequence))
         try:
-            first: int | None = None
-            for index in range(count):
-                frame = self._next_frame(label, index, count, exposure_ms, cancelled)
-                if counter is not None:
-                    number = _own_number(label, frame, counter)
-                    first = number if first is None else first
-                    _check_number(label, number - first, index)
+            begin()
+            total = count * len(counts)
+            for index in range(total):
+                frame = self._next_frame(label, index, total, exposure_ms, cancelled)
+                _counted(counts, frame)
                 yield frame
         finally:
             end_sequence(self._mmc, label)
@@ -131,8 +138,8 @@ class Sequences:
                 )
             cancelled.wait(_FRAME_POLL_S)
         pixels, tags = self._mmc.popNextImageAndMD()
-        _check_number(label, int(tags.get("ImageNumber", index)), index)
-        return Frame(pixels, float(tags.get("ElapsedTime-ms", "nan")) / 1000, tags)
+        elapsed_s = float(tags.get("ElapsedTime-ms", "nan")) / 1000
+        return Frame(pixels, str(tags.get("Camera", label)), elapsed_s, tags)
 
     def _why_short(self, label: str, index: int, count: int) -> str:
         if self._mmc.isBufferOverflowed():
@@ -146,14 +153,61 @@ class Sequences:
         )
 
 
-def _own_number(label: str, frame: Frame, counter: str) -> int:
-    try:
-        return int(frame.tags[counter])
-    except (KeyError, ValueError):
+class _Count:
+    """The frames of one camera, of which each is to come once and in order.
+
+    Parameters
+    ----------
+    camera
+        Its label.
+    tag
+        In which it counts its frames itself; None if it does not.
+    most
+        How many there are to be.
+    is_alone
+        Whether the core's own numbers are of this camera's frames, and not of those of several.
+    """
+
+    def __init__(self, camera: str, tag: str | None, most: int, *, is_alone: bool) -> None:
+        self._camera = camera
+        self._tag = tag
+        self._most = most
+        self._is_alone = is_alone
+        self._due = 0
+        self._first: int | None = None
+
+    def see(self, frame: Frame) -> None:
+        """Raise `AcquisitionError` unless it is the frame that is due."""
+        if self._is_alone:
+            _check_number(self._camera, int(frame.tags.get("ImageNumber", self._due)), self._due)
+        if self._due == self._most:
+            raise AcquisitionError(
+                f"{self._camera} delivered more than the {self._most} frames that were asked for. "
+                "Check its trigger cable, and acquire it again."
+            )
+        if self._tag is not None:
+            number = self._own_number(frame, self._tag)
+            self._first = number if self._first is None else self._first
+            _check_number(self._camera, number - self._first, self._due)
+        self._due += 1
+
+    def _own_number(self, frame: Frame, tag: str) -> int:
+        try:
+            return int(frame.tags[tag])
+        except (KeyError, ValueError):
+            raise AcquisitionError(
+                f"{self._camera} does not count its frames in the tag {tag!r}; they have: "
+                f"{', '.join(sorted(frame.tags))}. Correct frame_counter in the instrument file."
+            ) from None
+
+
+def _counted(counts: Mapping[str, _Count], frame: Frame) -> None:
+    if frame.camera not in counts:
         raise AcquisitionError(
-            f"{label} does not count its frames in the tag {counter!r}; they have: "
-            f"{', '.join(sorted(frame.tags))}. Correct frame_counter in the instrument file."
-        ) from None
+            f"a frame came from {frame.camera}, of which none was asked for; asked for were "
+            f"{', '.join(counts)}. Check which cameras the adapter of several has."
+        )
+    counts[frame.camera].see(frame)
 
 
 def _check_number(label: str, number: int, due: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Axis", "Clock", "EndStops", "Law", "Settling", "SteppedAxis"]
+__all__ = ["Axis", "Clock", "EndStops", "Law", "Settling"]
 
 Clock = Callable[[], int]
 """Nanoseconds that only ever grow."""
@@ -117,6 +117,8 @@ class Axis:
     ) -> None:
         self.name = name
         self.stops = stops
+        self.fence = stops
+        """Where the controller's firmware holds it; it goes no further than there."""
         self.law = law
         self._clock = clock
         self._lock = threading.Lock()
@@ -130,6 +132,16 @@ class Axis:
     def is_moving(self) -> bool:
         """Whether it has not yet arrived."""
         return self._clock() < self._move.ends_ns
+
+    @property
+    def target_um(self) -> float:
+        """Where it goes, or stands."""
+        return self._move.end_um
+
+    @property
+    def arrives_ns(self) -> int:
+        """When it arrives, or did."""
+        return self._move.ends_ns
 
     def go(self, target_um: float) -> None:
         """Start towards `target_um` from where it is.
@@ -150,70 +162,8 @@ class Axis:
 
     def _set_out(self, target_um: float) -> None:
         now = self._clock()
+        target_um = min(max(target_um, self.fence.low_um), self.fence.high_um)
         self._move = _Move(self._move.position_um(now), target_um, now, self.law)
 
     def _rest(self, at_um: float) -> None:
         self._move = _Move(at_um, at_um, self._clock(), self.law)
-
-
-class SteppedAxis(Axis):
-    """An axis that, once armed, goes one position further at each trigger.
-
-    The first trigger takes it to the first position; after the last it begins again. A
-    step is taken as settled at once: it falls into the camera's readout.
-    """
-
-    _positions: tuple[float, ...] = ()
-    _armed = False
-    _next = 0
-
-    def load(self, positions_um: tuple[float, ...]) -> None:
-        """Take the positions to step through.
-
-        Raises
-        ------
-        ValueError
-            If one is past an end stop; the positions loaded before are kept.
-        """
-        for position in positions_um:
-            self.stops.check(self.name, position)
-        with self._lock:
-            self._positions = positions_um
-
-    def arm(self) -> None:
-        """Step from the first position on, at each trigger.
-
-        Raises
-        ------
-        RuntimeError
-            If no positions were loaded.
-        """
-        with self._lock:
-            if not self._positions:
-                raise RuntimeError(f"{self.name} has no sequence to start: send one first")
-            self._armed, self._next = True, 0
-
-    def disarm(self) -> None:
-        """Ignore triggers, and stay."""
-        with self._lock:
-            self._armed = False
-
-    def trigger(self) -> None:
-        """Take the next step, if armed."""
-        with self._lock:
-            if self._armed:
-                self._rest(self._positions[self._next])
-                self._next = (self._next + 1) % len(self._positions)
-
-    def go(self, target_um: float) -> None:
-        """Start towards `target_um`; ends a sequence."""
-        self.stops.check(self.name, target_um)
-        with self._lock:
-            self._armed = False
-            self._set_out(target_um)
-
-    def stop(self) -> None:
-        """Stay where it is now; ends a sequence."""
-        with self._lock:
-            self._armed = False
-            self._rest(self.position_um())

@@ -4,7 +4,8 @@ Positions are stage µm: an object at (x, y) is in the middle of the picture whe
 reads (x, y), and in focus when focus + piezo reads its z. How it looks is `optics`.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from devices.twin.chance import Chance, mix
@@ -23,6 +24,12 @@ _NUCLEI = (18, 28)
 _NUCLEUS_RADIUS_UM = (2.1, 3.0)
 _NUCLEI_APART_UM = 6.6
 _NUCLEI_WITHIN = 0.82
+# When nuclei divide, how long it takes, how far from the middle the daughters come to rest,
+# and how large they are.
+_DIVIDES_S = (600.0, 10_800.0)
+_DIVISION_S = 300.0
+_DAUGHTERS_APART_UM = 2.3
+_DAUGHTER = 0.8
 
 
 @dataclass(frozen=True)
@@ -37,11 +44,36 @@ class Nucleus:
         Where its light has fallen to half.
     brightness
         Relative to the mean nucleus.
+    texture_seed
+        Of its chromatin.
+    divides_s
+        When it begins to divide.
+    spindle
+        The direction in which its daughters part, of length 1.
     """
 
     centre_um: tuple[float, float, float]
     radius_um: float
     brightness: float
+    texture_seed: int
+    divides_s: float
+    spindle: tuple[float, float, float]
+
+    def at(self, time_s: float) -> "tuple[Nucleus, ...]":
+        """Return what has become of it: itself, or its two daughters on their way apart."""
+        if time_s < self.divides_s:
+            return (self,)
+        apart_um = _DAUGHTERS_APART_UM * min(1.0, (time_s - self.divides_s) / _DIVISION_S)
+        return tuple(
+            replace(
+                self,
+                centre_um=_along(self.centre_um, self.spindle, sign * apart_um),
+                radius_um=_DAUGHTER * self.radius_um,
+                texture_seed=mix(self.texture_seed, which),
+                divides_s=math.inf,
+            )
+            for which, sign in enumerate((-1, 1))
+        )
 
 
 @dataclass(frozen=True)
@@ -67,6 +99,15 @@ class Embryo:
     long_axis: tuple[float, float]
     nuclei: tuple[Nucleus, ...]
     texture_seed: int
+
+    def at(self, time_s: float) -> "Embryo":
+        """Return the embryo as it has become."""
+        return replace(self, nuclei=tuple(one for old in self.nuclei for one in old.at(time_s)))
+
+    def moved(self, by_um: tuple[float, float, float]) -> "Embryo":
+        """Return the embryo, moved along x, y and z."""
+        nuclei = (replace(one, centre_um=_along(one.centre_um, by_um, 1)) for one in self.nuclei)
+        return replace(self, centre_um=_along(self.centre_um, by_um, 1), nuclei=tuple(nuclei))
 
 
 @dataclass(frozen=True)
@@ -98,12 +139,16 @@ def _embryo(centre: tuple[float, float, float], chance: Chance) -> Embryo:
     # (cos, sin) of any angle from −90° to 90°, without calling either.
     t = chance.between(-1, 1)
     long_axis = ((1 - t * t) / (1 + t * t), 2 * t / (1 + t * t))
+    nuclei = _nuclei(centre, (a, b, c), long_axis, chance)
+    texture_seed = chance.integer(0, 2**32 - 1)
     return Embryo(
         centre_um=centre,
         semi_axes_um=(a, b, c),
         long_axis=long_axis,
-        nuclei=_nuclei(centre, (a, b, c), long_axis, chance),
-        texture_seed=chance.integer(0, 2**32 - 1),
+        nuclei=tuple(
+            _nucleus(*nucleus, mix(texture_seed, index)) for index, nucleus in enumerate(nuclei)
+        ),
+        texture_seed=texture_seed,
     )
 
 
@@ -112,7 +157,8 @@ def _nuclei(
     semi_axes: tuple[float, float, float],
     long_axis: tuple[float, float],
     chance: Chance,
-) -> tuple[Nucleus, ...]:
+) -> list[tuple[tuple[float, float, float], float, float]]:
+    """Return the middle of each, its radius and its brightness."""
     places: list[tuple[float, float, float]] = []
     wanted = chance.integer(*_NUCLEI)
     while len(places) < wanted:
@@ -125,14 +171,39 @@ def _nuclei(
             places.append((along, across, up))
     cos, sin = long_axis
     x, y, z = centre
-    return tuple(
-        Nucleus(
-            centre_um=(x + along * cos - across * sin, y + along * sin + across * cos, z + up),
-            radius_um=chance.between(*_NUCLEUS_RADIUS_UM),
-            brightness=chance.between(0.75, 1.25),
+    return [
+        (
+            (x + along * cos - across * sin, y + along * sin + across * cos, z + up),
+            chance.between(*_NUCLEUS_RADIUS_UM),
+            chance.between(0.75, 1.25),
         )
         for along, across, up in places
+    ]
+
+
+def _nucleus(
+    centre: tuple[float, float, float], radius_um: float, brightness: float, texture_seed: int
+) -> Nucleus:
+    # By chance of its own, so that how it divides changes nothing else.
+    chance = Chance(mix(texture_seed, 5))
+    while not 0.01 < (length := _square(*(spindle := chance.point((1, 1, 1))))) <= 1:
+        continue
+    x, y, z = (part / math.sqrt(length) for part in spindle)
+    return Nucleus(
+        centre_um=centre,
+        radius_um=radius_um,
+        brightness=brightness,
+        texture_seed=texture_seed,
+        divides_s=chance.between(*_DIVIDES_S),
+        spindle=(x, y, z),
     )
+
+
+def _along(
+    place: tuple[float, float, float], direction: tuple[float, float, float], way_um: float
+) -> tuple[float, float, float]:
+    x, y, z = (p + way_um * d for p, d in zip(place, direction, strict=True))
+    return x, y, z
 
 
 def _square(*lengths: float) -> float:

@@ -1,25 +1,39 @@
-"""The twin's stages: an XY stage, a focus drive, and a piezo that steps with the camera.
+"""The twin's stages: XY, the sample's focus drive, the head's F drive, and the piezos.
 
 Setting a position starts a motion and returns; `busy` reports. Nothing here knows the
-software limits: only the mechanical end stops, far outside of them, refuse a command.
+software limits: the firmware's fence holds an axis silently where it was told to, and the
+mechanical end stops, far outside of it, refuse a command.
+
+A stage's axis is the one that its label names: ``ZStage:V:37`` is the axis V.
 """
 
 from abc import abstractmethod
-from typing import NoReturn
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, ClassVar, NoReturn
 
 from devices.core import FocusDirection, PythonStage, PythonXYStage
 from devices.motors import Trapezoid
-from devices.twin.hub import Peripheral
+from devices.twin.cards import PIEZO, State
+from devices.twin.hub import TigerDevice
 from devices.twin.motion import Axis
+from devices.twin.settings import register
+from devices.twin.spim import Side
 
 __all__ = ["FocusDrive", "Piezo", "XYStage"]
 
 _SPEEDS_MM_S = (0.001, 10.0)
 _RAMPS_MS = (1.0, 1000.0)
-_LONGEST_SEQUENCE = 10_000
+_FENCES_MM = (-1000.0, 1000.0)
+# The firmware holds a fence as a count of its encoder.
+_FENCE_STEP_MM = 0.0005
+_PIEZO_SIDES: dict[str, Side] = {"P": "A", "Q": "B"}
+
+Find = Callable[[Any], Axis]
+"""Finds an axis from its stage."""
 
 
-class _FixedCoordinates(Peripheral):
+class _FixedCoordinates(TigerDevice):
     """A stage whose coordinates cannot be shifted: limits in µm stay true."""
 
     def home(self) -> NoReturn:
@@ -34,8 +48,30 @@ class _FixedCoordinates(Peripheral):
         """Refuse."""
         self._refuse("keeps its origin: shifted coordinates would shift every limit")
 
+    def _ends_at(self, letter: str, axis: Axis, target_um: float) -> float:
+        return self.twin.faults.axis(letter).target_um(axis.position_um(), target_um)
+
+    def _read(self, letter: str, position_um: float) -> float:
+        return position_um + self.twin.faults.axis(letter).reads_off_um
+
     def _refuse(self, why: str) -> NoReturn:
         raise RuntimeError(f"{self.get_label()} {why}. Move it to a position instead.")
+
+    def _add_motor(self, letter: str, find: Find) -> None:
+        """Add the properties of a motor; the axes of an XY stage have their letter in them."""
+        for name, getter, setter, limits in (
+            (f"MotorSpeed{letter}-S(mm/s)", _speed_mm_s, _set_speed, _SPEEDS_MM_S),
+            (f"Acceleration{letter}-AC(ms)", _ramp_ms, _set_ramp, _RAMPS_MS),
+            (f"LowerLim{letter}(mm)", _lower_mm, _set_lower, _FENCES_MM),
+            (f"UpperLim{letter}(mm)", _upper_mm, _set_upper, _FENCES_MM),
+        ):
+            self.register_property(
+                name,
+                getter=lambda stage, get=getter: get(find(stage)),
+                setter=lambda stage, value, put=setter: put(find(stage), float(value)),
+                limits=limits,
+                property_type=float,
+            )
 
 
 class XYStage(_FixedCoordinates, PythonXYStage):
@@ -43,37 +79,38 @@ class XYStage(_FixedCoordinates, PythonXYStage):
 
     def __init__(self) -> None:
         super().__init__()
-        for name, getter, setter, limits in (
-            ("MotorSpeedX-S(mm/s)", XYStage.get_speed_x, XYStage.set_speed_x, _SPEEDS_MM_S),
-            ("MotorSpeedY-S(mm/s)", XYStage.get_speed_y, XYStage.set_speed_y, _SPEEDS_MM_S),
-            ("AccelerationX-AC(ms)", XYStage.get_ramp_x, XYStage.set_ramp_x, _RAMPS_MS),
-            ("AccelerationY-AC(ms)", XYStage.get_ramp_y, XYStage.set_ramp_y, _RAMPS_MS),
-        ):
-            self.register_property(
-                name, getter=getter, setter=setter, limits=limits, property_type=float
-            )
+        self._add_motor("X", lambda stage: stage.world.x)
+        self._add_motor("Y", lambda stage: stage.world.y)
 
     def set_position_um(self, x: float, y: float) -> None:
         """Start towards (x, y); past an end stop on one axis, neither moves."""
+        self.exchange()
         world = self.world
         world.x.stops.check(world.x.name, x)
         world.y.stops.check(world.y.name, y)
-        world.x.go(x)
-        world.y.go(y)
+        targets = self._ends_at("X", world.x, x), self._ends_at("Y", world.y, y)
+        for axis, target_um in zip((world.x, world.y), targets, strict=True):
+            axis.go(target_um)
+        world.settle()
 
     def get_position_um(self) -> tuple[float, float]:
-        """Return where it is."""
-        pose = self.world.pose()
-        return pose.x_um, pose.y_um
+        """Return where it is; the controller is asked for each axis."""
+        self.exchange()
+        x_um = self._read("X", self.world.x.position_um())
+        self.exchange()
+        return x_um, self._read("Y", self.world.y.position_um())
 
     def busy(self) -> bool:
         """Return whether it is on its way."""
+        self.exchange()
         return self.world.x.is_moving or self.world.y.is_moving
 
     def stop(self) -> None:
         """Stay here."""
+        self.exchange()
         self.world.x.stop()
         self.world.y.stop()
+        self.world.settle()
 
     def set_origin_x(self) -> None:
         """Refuse."""
@@ -83,41 +120,9 @@ class XYStage(_FixedCoordinates, PythonXYStage):
         """Refuse."""
         self.set_origin()
 
-    def get_speed_x(self) -> float:
-        """Return the top speed along x, in mm/s."""
-        return _speed_mm_s(self.world.x)
-
-    def set_speed_x(self, speed_mm_s: float) -> None:
-        """Set the top speed along x, in mm/s, of later motions."""
-        _set_speed(self.world.x, speed_mm_s)
-
-    def get_speed_y(self) -> float:
-        """Return the top speed along y, in mm/s."""
-        return _speed_mm_s(self.world.y)
-
-    def set_speed_y(self, speed_mm_s: float) -> None:
-        """Set the top speed along y, in mm/s, of later motions."""
-        _set_speed(self.world.y, speed_mm_s)
-
-    def get_ramp_x(self) -> float:
-        """Return the time to the top speed along x, in ms."""
-        return _ramp_ms(self.world.x)
-
-    def set_ramp_x(self, ramp_ms: float) -> None:
-        """Set the time to the top speed along x, in ms, of later motions."""
-        _set_ramp(self.world.x, ramp_ms)
-
-    def get_ramp_y(self) -> float:
-        """Return the time to the top speed along y, in ms."""
-        return _ramp_ms(self.world.y)
-
-    def set_ramp_y(self, ramp_ms: float) -> None:
-        """Set the time to the top speed along y, in ms, of later motions."""
-        _set_ramp(self.world.y, ramp_ms)
-
 
 class _ZStage(_FixedCoordinates, PythonStage):
-    """A stage along the optical axis."""
+    """A stage along one axis."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,24 +130,28 @@ class _ZStage(_FixedCoordinates, PythonStage):
 
     @property
     @abstractmethod
-    def _axis(self) -> Axis:
+    def axis(self) -> Axis:
         """What it moves."""
 
     def set_position_um(self, val: float) -> None:
         """Start towards `val`."""
-        self._axis.go(val)
+        self.exchange()
+        self.axis.go(self._ends_at(self.axis_letters, self.axis, val))
 
     def get_position_um(self) -> float:
         """Return where it is."""
-        return self._axis.position_um()
+        self.exchange()
+        return self._read(self.axis_letters, self.axis.position_um())
 
     def busy(self) -> bool:
         """Return whether it is on its way."""
-        return self._axis.is_moving
+        self.exchange()
+        return self.axis.is_moving
 
     def stop(self) -> None:
         """Stay here."""
-        self._axis.stop()
+        self.exchange()
+        self.axis.stop()
 
     # A saved configuration states the direction, and cannot be loaded by a stage that refuses it.
     def set_focus_direction(self, sign: int) -> None:
@@ -155,68 +164,70 @@ class _ZStage(_FixedCoordinates, PythonStage):
 
 
 class FocusDrive(_ZStage):
-    """A motorised drive that raises the sample."""
+    """A motorised drive: Z raises the sample, V raises the head with both SPIM objectives."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_property(
-            "MotorSpeed-S(mm/s)",
-            getter=FocusDrive.get_speed,
-            setter=FocusDrive.set_speed,
-            limits=_SPEEDS_MM_S,
-            property_type=float,
-        )
-        self.register_property(
-            "Acceleration-AC(ms)",
-            getter=FocusDrive.get_ramp,
-            setter=FocusDrive.set_ramp,
-            limits=_RAMPS_MS,
-            property_type=float,
-        )
+        self._add_motor("", lambda drive: drive.axis)
 
     @property
-    def _axis(self) -> Axis:
-        return self.world.focus
-
-    def get_speed(self) -> float:
-        """Return the top speed, in mm/s."""
-        return _speed_mm_s(self.world.focus)
-
-    def set_speed(self, speed_mm_s: float) -> None:
-        """Set the top speed, in mm/s, of later motions."""
-        _set_speed(self.world.focus, speed_mm_s)
-
-    def get_ramp(self) -> float:
-        """Return the time to the top speed, in ms."""
-        return _ramp_ms(self.world.focus)
-
-    def set_ramp(self, ramp_ms: float) -> None:
-        """Set the time to the top speed, in ms, of later motions."""
-        _set_ramp(self.world.focus, ramp_ms)
+    def axis(self) -> Axis:
+        """The sample's axis or the head's."""
+        return {"Z": self.world.focus, "V": self.world.head}[self.axis_letters]
 
 
 class Piezo(_ZStage):
-    """The imaging piezo: moves the plane that is seen, and steps at each frame."""
+    """A side's imaging piezo: moves the plane that is seen, and sweeps when the card leads it."""
+
+    _CHANGING: ClassVar[frozenset[str]] = frozenset({"SPIMState"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        register(self, PIEZO, lambda piezo: piezo.world.scan.piezos[piezo.side].settings)
+        self.register_property(
+            "SPIMState",
+            getter=Piezo.get_state,
+            setter=Piezo.set_state,
+            allowed_values=("Idle", "Armed", "Running"),
+            property_type=str,
+        )
 
     @property
-    def _axis(self) -> Axis:
-        return self.world.piezo
+    def side(self) -> Side:
+        """Whose plane it moves."""
+        return _PIEZO_SIDES[self.axis_letters]
 
-    def get_sequence_max_length(self) -> int:
-        """Return how many positions it can step through."""
-        return _LONGEST_SEQUENCE
+    @property
+    def axis(self) -> Axis:
+        """The piezo itself."""
+        return self.world.piezos[self.side]
 
-    def send_sequence(self, sequence: tuple[float, ...]) -> None:
-        """Take the positions to step through, in µm."""
-        self.world.piezo.load(tuple(float(position) for position in sequence))
+    def set_position_um(self, val: float) -> None:
+        """Start towards `val`; with its motor off it stays."""
+        if self._card.settings["MotorOnOff"] == "On":
+            super().set_position_um(val)
 
-    def start_sequence(self) -> None:
-        """Go one position further at the start of each frame, beginning with the first."""
-        self.world.piezo.arm()
+    def get_position_um(self) -> float:
+        """Return where it is, also during a sweep."""
+        self.exchange()
+        return self._read(self.axis_letters, self.world.pose(self.side).piezo_um)
 
-    def stop_sequence(self) -> None:
-        """Step no more, and stay."""
-        self.world.piezo.disarm()
+    def get_state(self) -> State:
+        """Return the state of its card."""
+        return self.world.scan.piezo_state(self.side)
+
+    def set_state(self, state: State) -> None:
+        """Write the state of its card: Armed, it sweeps in every run, until Idle."""
+        if state == "Running":
+            raise RuntimeError(
+                f"{self.get_label()} runs when the scan card does; write SPIMState=Armed here, "
+                "and SPIMState=Running to the scanner"
+            )
+        self._card.is_armed = state == "Armed"
+
+    @property
+    def _card(self) -> Any:
+        return self.world.scan.piezos[self.side]
 
 
 def _motor(axis: Axis) -> Trapezoid:
@@ -240,3 +251,23 @@ def _set_speed(axis: Axis, speed_mm_s: float) -> None:
 
 def _set_ramp(axis: Axis, ramp_ms: float) -> None:
     axis.law = Trapezoid.of(_motor(axis).speed_um_s, ramp_s=ramp_ms / 1000)
+
+
+def _lower_mm(axis: Axis) -> float:
+    return axis.fence.low_um / 1000
+
+
+def _upper_mm(axis: Axis) -> float:
+    return axis.fence.high_um / 1000
+
+
+def _set_lower(axis: Axis, mm: float) -> None:
+    axis.fence = replace(axis.fence, low_um=_on_encoder_um(mm))
+
+
+def _set_upper(axis: Axis, mm: float) -> None:
+    axis.fence = replace(axis.fence, high_um=_on_encoder_um(mm))
+
+
+def _on_encoder_um(mm: float) -> float:
+    return round(1000 * _FENCE_STEP_MM * round(mm / _FENCE_STEP_MM), 3)

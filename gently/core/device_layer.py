@@ -75,7 +75,6 @@ from storage import (
     VolumeSpec,
     VolumeStore,
 )
-from storage import new_uid as new_volume_uid
 
 __all__ = ["Accepted", "DeviceLayer"]
 
@@ -421,8 +420,14 @@ class DeviceLayer:
     def _open_sink(self, planned: PlannedVolume) -> FrameSink:
         item = self.queue.running
         labels = self._labels(item)
+        labels = labels.model_copy(
+            update={
+                "acquisition_uid": planned.acquisition_uid or labels.acquisition_uid,
+                "channel": labels.channel or planned.channel,
+            }
+        )
         spec = VolumeSpec(
-            uid=new_volume_uid(),
+            uid=planned.uid,
             shape=planned.shape,
             dtype=planned.dtype,
             pixel_size_um=planned.pixel_size_um,
@@ -441,7 +446,7 @@ class DeviceLayer:
             z_tolerance_um=planned.z_tolerance_um,
             significant_bits=planned.significant_bits,
             frames_differ=planned.frames_differ,
-            metadata={"plan_kwargs": dict(item.kwargs) if item else {}},
+            metadata={"plan_kwargs": dict(item.kwargs) if item else {}, **planned.metadata},
         )
         return Sink(self.store.create(spec), self._published, self.metrics)
 

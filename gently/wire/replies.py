@@ -234,6 +234,8 @@ class PreflightReport(Reply):
         On the disk.
     light_ms : float
         For how long the sample is illuminated.
+    dose_percent_ms : mapping
+        Power in percent × ms of light, by laser line.
     energy_mj : float or None
         Light onto the sample; None where its power is not known.
     travel_um : mapping
@@ -254,6 +256,7 @@ class PreflightReport(Reply):
     memory_bytes: int = 0
     light_ms: float = 0.0
     energy_mj: float | None = None
+    dose_percent_ms: Mapping[str, float] = {}
     travel_um: Mapping[str, float] = {}
 
     def sentences(self) -> list[str]:

@@ -14,6 +14,8 @@ from devices import (
     XYStage,
 )
 from devices.core import Core
+from devices.properties import Properties
+from devices.slicing import Stepper, View
 
 NO_CORE = cast("Core", None)
 
@@ -28,6 +30,7 @@ def xy_stage(name: str = "xy_stage", *, reach_um: float = 100) -> XYStage:
         y_limits=limits,
         tolerance_um=1,
         timeout_s=1,
+        properties=Properties(NO_CORE),
     )
 
 
@@ -60,11 +63,12 @@ def bench() -> dict[str, HardwareDevice]:
     devices["light_sheet"] = LightSheet(
         "light_sheet",
         core=NO_CORE,
-        camera=cast("Camera", devices["camera"]),
-        slice_drive=cast("FocusDrive", devices["focus"]),
-        shutter=cast("Shutter", devices["shutter"]),
+        slicer=Stepper(
+            NO_CORE,
+            View(cast("Camera", devices["camera"]), cast("FocusDrive", devices["focus"])),
+            cast("Shutter", devices["shutter"]),
+        ),
         stages=tuple(part for part in parts if isinstance(part, Stage)),
-        slicing="stepped",
         open_sink=nowhere,  # type: ignore[arg-type]
     )
     devices["finder"] = Finder("finder", core=NO_CORE, detectors=("classical",), search=nowhere)  # type: ignore[arg-type]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from benchmarks.detection import judge
 from benchmarks.phantoms import EMPTY, FAINT, LOW, ORDINARY, TOUCHING, Phantom, Scene
 from devices.twin import Phantom as Sample
-from devices.twin.optics import PIXEL_UM, LightSheet, Window
+from devices.twin import SheetGeometry
+from devices.twin.optics import PIXEL_UM, LightSheet, Sight, Window
 from devices.twin.sensor import Sensor
 from gently.detection import Detection, DetectionError, Detectors, Picture
 
@@ -140,7 +141,9 @@ def test_the_nuclei_in_an_embryo_of_the_twin_do_not_hide_it() -> None:
     at = (x + 8, y - 12)
     frame = np.empty((512, 512), np.uint16)
     window = Window(0, 0, 512, 512, 512)
-    Sensor(7).read(LightSheet(sample).look(*at, z, 10, window), (0,), frame)
+    even = SheetGeometry(100, 0, 0, 0, 1e6)
+    seen = LightSheet(sample, "A", even).look(Sight(*at, z), 10, window)
+    Sensor(7).read(seen, (0,), frame)
     (found,) = detect(Picture(pixels=frame, pixel_size_um=PIXEL_UM, centre_um=at)).objects
     assert np.hypot(found.x_um - x, found.y_um - y) < 1
     assert found.certain

@@ -35,7 +35,7 @@ devices:
   shutter: {kind: shutter, label: Gate}
   camera: {kind: camera, label: Camera, pixel_size_um: 1, exposure_limits_ms: [0.1, 100]}
   light_sheet:
-    {kind: light_sheet, camera: camera, slice_drive: focus, shutter: shutter, slicing: stepped}
+    {kind: light_sheet, camera: camera, slice_drive: focus, shutter: shutter}
 """
 
 

@@ -54,11 +54,11 @@ def test_the_resource_names_the_folder_as_a_uri_and_the_file_by_its_literal_uid(
 ) -> None:
     documents = take(bench, run_engine)
     (resource,) = named(documents, "stream_resource")
-    assert bench.sheet.published is not None
+    assert bench.sheet.published
     assert resource["mimetype"] == "multipart/related;type=image/tiff"
     assert resource["uri"] == tmp_path.as_uri().replace("file:///", "file://localhost/") + "/"
     assert resource["parameters"] == {
-        "template": f"{bench.sheet.published.uid}.tif",
+        "template": f"{bench.sheet.published['a'].uid}.tif",
         "chunk_shape": [1, 3, 512, 512],
         "join_method": "stack",
     }
@@ -90,7 +90,7 @@ def test_the_volume_is_described_as_external_and_no_pixel_is_in_the_event(
     assert "light_sheet" not in data
     assert data["light_sheet_exposure"] == 1
     assert {"xy_stage_x", "xy_stage_y"} <= set(data)
-    assert data["light_sheet_uid"] == bench.sheet.published.uid  # type: ignore[union-attr]
+    assert data["light_sheet_uid"] == bench.sheet.published["a"].uid
 
 
 def test_each_run_has_one_resource_of_its_own(bench: Bench, run_engine: Any) -> None:

@@ -35,7 +35,7 @@ def test_every_axis_of_the_instruments_in_the_box_has_limits_and_units(tmp_path:
             for stage in (bench.stage, bench.focus):
                 assert {limits.units for limits in stage.limits.values()} == {"um"}
                 assert all(limits.low < limits.high for limits in stage.limits.values())
-            assert bench.camera.limits["exposure_ms"].units == "ms"
+            assert bench.sheet.limits["exposure_ms"].units == "ms"
 
 
 def test_a_label_that_is_not_loaded_is_refused_naming_those_that_are(tmp_path: Path) -> None:

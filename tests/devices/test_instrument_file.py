@@ -62,7 +62,7 @@ REFUSED_FILES: dict[str, tuple[str, object, str]] = {
         r"light_sheet\.slice_drive is 'xy_stage'; the file has \['focus'\]",
     ),
     "a light sheet without a shutter": ("devices.light_sheet.shutter", REMOVED, r"shutter: Field"),
-    "an unknown slicing": ("devices.light_sheet.slicing", "fast", r"light_sheet.*slicing"),
+    "an unknown key of a light sheet": ("devices.light_sheet.slicing", "fast", r"slicing"),
 }
 
 

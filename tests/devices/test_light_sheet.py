@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from bluesky.protocols import (
     Pausable,
@@ -25,7 +24,6 @@ from devices import (
     LimitError,
     StoppedError,
     VolumeRequest,
-    load_instrument_file,
 )
 from devices.progress import VolumeStatus
 from tests.devices import demo, faults
@@ -172,21 +170,6 @@ def test_volumes_follow_each_other(bench: Bench) -> None:
     assert bench.shelf.states == ["published"] * 5
 
 
-def test_a_drive_that_steps_by_itself_takes_each_frame_at_its_step(tmp_path: Path) -> None:
-    """On the twin, whose camera stamps each frame with where the piezo was."""
-    with demo.booted(load_instrument_file("twin"), tmp_path) as twin:
-        demo.set_property(twin.core, "HamCam1", "FrameStamp", "On")
-        request = VolumeRequest(num_slices=6, exposure_ms=1, step_um=1.5, center_um=20)
-        assert take(twin, request).success
-        (sink,) = twin.shelf.sinks
-        stamps = sink.pixels[:, 0, :5].astype(np.int64)
-        assert (stamps[:, 0] == 0xA5A5).all()
-        assert (stamps[:, 1] + (stamps[:, 2] << 16)).tolist() == list(range(6))
-        piezo_um = ((stamps[:, 3] + (stamps[:, 4] << 16)) - 2**31) / 1000
-        assert piezo_um == pytest.approx([16.25, 17.75, 19.25, 20.75, 22.25, 23.75], abs=0.2)
-        assert sink.z_um == pytest.approx(piezo_um, abs=0.2)
-
-
 # ---------------------------------------------------------------- light
 
 
@@ -280,7 +263,7 @@ def test_whatever_goes_wrong_the_light_is_off_the_file_discarded_and_the_error_t
     assert isinstance(status.exception(0), error)
     assert not bench.is_lit
     assert bench.shelf.states == ["discarded"]
-    assert bench.sheet.published is None
+    assert bench.sheet.published == {}
     assert list(bench.sheet.collect_asset_docs()) == []
     assert not bench.core.ask("Camera", lambda mmc: mmc.isSequenceRunning("Camera"))
 
@@ -415,16 +398,6 @@ def test_a_stop_on_the_way_back_leaves_the_drive_there_and_the_volume_whole(faul
     assert faulty.shelf.states == ["published"]
 
 
-def test_a_drive_that_cannot_step_so_far_by_itself_is_not_asked_to(tmp_path: Path) -> None:
-    yml = faults.YML.replace("slicing: stepped", "slicing: sequenced")
-    with demo.booted(faults.written_to(tmp_path, yml=yml), tmp_path) as bench:
-        with pytest.raises(LimitError, match=r"focus can step through 0 .*slicing: stepped"):
-            take(bench).wait(0)
-        assert bench.shelf.sinks == []
-        assert faults.gate(bench.core).openings == 0
-        assert faults.drive(bench.core).commands == []
-
-
 # ---------------------------------------------------------------- requests
 
 
@@ -438,6 +411,10 @@ BAD_REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
     "steps of NaN": ({"step_um": float("nan")}, "step_um"),
     "one step of NaN": ({"num_slices": 1, "step_um": float("nan")}, "step_um"),
     "steps in words": ({"step_um": "2"}, "step_um"),
+    "a side from which it does not see": ({"view": "b"}, "view"),
+    "both sides of which it has one": ({"view": "dual"}, "view"),
+    "a laser line without lasers": ({"line": "488"}, "lines"),
+    "a power without lasers": ({"power_percent": 5.0}, "powers_percent"),
     "a sweep too wide": ({"num_slices": 500}, "step_um"),
     "a sweep past the upper limit": ({"center_um": 197}, "step_um"),
     "a sweep past the lower limit": ({"center_um": -197}, "step_um"),
@@ -550,9 +527,8 @@ def test_after_a_sweep_that_was_stopped_the_next_is_around_the_same_centre(
 
     request = replace(ANEW, num_slices=num_slices)
     bench.sheet.check_prepare(request)
-    assert bench.sheet.slicer.course(request, left_um).stations_um[-1:] == (
-        (10,) if num_slices > 1 else ()
-    )
+    course = bench.sheet.slicer.course(request, {"a": left_um})
+    assert course.stations_um["a"][-1:] == ((10,) if num_slices > 1 else ())
     take(bench, request)
     assert bench.shelf.sinks[-1].z_um == pytest.approx(PLACES_UM if num_slices > 1 else [left_um])
 
@@ -594,7 +570,7 @@ def test_a_pause_gives_the_volume_up_without_an_error(bench: Bench) -> None:
     assert status.exception(10) is None
     assert not bench.is_lit
     assert bench.shelf.states == ["discarded"]
-    assert bench.sheet.published is None
+    assert bench.sheet.published == {}
 
 
 def test_a_volume_published_in_the_moment_of_a_pause_leaves_no_documents_for_the_next(
@@ -616,8 +592,8 @@ def test_the_documents_say_where_a_volume_of_either_format_lies(
     assert bench.shelf.sinks[0].planned.file_format == file_format
     resource = dict(bench.sheet.collect_asset_docs())["stream_resource"]
     published = bench.sheet.published
-    assert published is not None
-    folder = published.path.parent if file_format == "ome-tiff" else published.path
+    assert published
+    folder = published["a"].path.parent if file_format == "ome-tiff" else published["a"].path
     assert resource["uri"] == f"{folder.as_uri().replace('file://', 'file://localhost')}/"
     assert (
         resource["mimetype"]
@@ -717,9 +693,9 @@ def test_a_volume_that_fails_is_never_told_to_be_complete(bench: Bench) -> None:
 def test_it_reads_the_uid_of_what_it_has_published_and_the_exposure(bench: Bench) -> None:
     assert bench.sheet.read()["light_sheet_uid"]["value"] == ""
     take(bench)
-    assert bench.sheet.published is not None
+    assert bench.sheet.published
     readings = bench.sheet.read()
-    assert readings["light_sheet_uid"]["value"] == bench.sheet.published.uid
+    assert readings["light_sheet_uid"]["value"] == bench.sheet.published["a"].uid
     assert readings["light_sheet_exposure"]["value"] == 1
 
 

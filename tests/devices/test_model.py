@@ -13,6 +13,7 @@ from devices import (
     VolumeRequest,
     load_instrument_file,
 )
+from devices.slicing import Stepper
 from tests.devices import demo, faults
 from tests.devices.demo import Bench, wait_until
 
@@ -32,7 +33,7 @@ def where(stage: Stage) -> list[float]:
     [
         ("xy_stage", "MotorSpeedX-S(mm/s) = 2, AccelerationX-AC(ms) = 100"),
         ("focus", "MotorSpeed-S(mm/s) = 0.5, Acceleration-AC(ms) = 50"),
-        ("piezo", "no speed is known"),
+        ("piezo_a", "no speed is known"),
     ],
 )
 def test_stages_say_how_their_times_are_known(tmp_path: Path, name: str, speed: str) -> None:
@@ -136,7 +137,8 @@ def test_after_a_volume_everything_is_where_the_model_says(
     file = demo.with_buffer(load_instrument_file(name), 16)
     with demo.booted(file, tmp_path) as bench:
         sheet = bench.sheet
-        sheet.slice_drive.set(11.5).wait(10)
+        drive = sheet.slicer.views["a"].drive
+        drive.set(11.5).wait(10)
         models = Models()
         model = models.of(sheet)
         model.prepare(request)
@@ -145,22 +147,22 @@ def test_after_a_volume_everything_is_where_the_model_says(
         sheet.prepare(request).wait(10)
         sheet.trigger().wait(30)
 
-        foretold = models.of(sheet.slice_drive).read()
-        assert list(foretold.values()) == where(sheet.slice_drive)
+        foretold = models.of(drive).read()
+        assert list(foretold.values()) == where(drive)
         assert model.use.frames == len(bench.shelf.sinks[0].written)
         assert model.use.disk_bytes == bench.shelf.sinks[0].pixels.nbytes
 
 
-def test_a_volume_teaches_the_readout_the_file_and_the_light(tmp_path: Path) -> None:
-    with demo.booted(load_instrument_file("twin"), tmp_path) as twin:
-        sheet = twin.sheet
-        sheet.prepare(SWEEP).wait(10)
-        sheet.trigger().wait(30)
-        assert sheet.pace_source == (
-            "readout of a frame learned from the latest 1; "
-            "setting up and file: ome-tiff learned from the latest 1; ome-zarr assumed"
-        )
-        assert sheet.light_pace.source == "learned from the latest 1"
+def test_a_volume_teaches_the_readout_the_file_and_the_light(bench: Bench) -> None:
+    sheet = bench.sheet
+    sheet.prepare(VolumeRequest(num_slices=4, exposure_ms=1, step_um=0)).wait(10)
+    sheet.trigger().wait(30)
+    assert sheet.pace_source == (
+        "readout of a frame learned from the latest 1; "
+        "setting up and file: ome-tiff learned from the latest 1; ome-zarr assumed"
+    )
+    assert isinstance(sheet.slicer, Stepper)
+    assert sheet.slicer.light_pace.source == "learned from the latest 1"
 
 
 def test_a_volume_that_fails_teaches_nothing(tmp_path: Path) -> None:

@@ -290,10 +290,6 @@ def test_the_last_reading_is_told_without_asking_the_hardware(bench: Bench) -> N
         bench.focus.read()
 
 
-def test_a_drive_without_hardware_steps_says_so(bench: Bench) -> None:
-    assert bench.focus.step_limit == 0
-
-
 def test_closing_an_instrument_stops_a_moving_stage(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:

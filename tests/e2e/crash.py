@@ -68,7 +68,7 @@ devices:
     exposure_limits_ms: [0.1, 10000]
     frames_differ: false
   light_sheet:
-    {kind: light_sheet, camera: camera, slice_drive: focus, shutter: shutter, slicing: stepped}
+    {kind: light_sheet, camera: camera, slice_drive: focus, shutter: shutter}
 """
 
 

@@ -56,11 +56,11 @@ def itinerary(
     steps: list[dict[str, Any]],
     stage: XYStage = inject("xy_stage"),
     focus: FocusDrive = inject("focus"),
-    piezo: FocusDrive = inject("piezo"),
+    piezo: FocusDrive = inject("piezo_a"),
     light_sheet: LightSheet = inject("light_sheet"),
 ) -> MsgGenerator[None]:
     """Do one thing after the other, some of them depending on where the microscope is."""
-    drives = {"focus": focus, "piezo": piezo}
+    drives = {"focus": focus, "piezo_a": piezo}
 
     def mirror() -> MsgGenerator[None]:
         at = yield from bps.read(stage)
@@ -102,7 +102,7 @@ EXPOSURE_MS = mostly(floats(0.1, 5), st.sampled_from([0.05, 0.1, 20.0, 10_001.0]
 STAGE = st.fixed_dictionaries({"x_um": X_UM, "y_um": Y_UM})
 DRIVE = st.one_of(
     st.fixed_dictionaries({"z_um": FOCUS_UM, "drive": st.just("focus")}),
-    st.fixed_dictionaries({"z_um": PIEZO_UM, "drive": st.just("piezo")}),
+    st.fixed_dictionaries({"z_um": PIEZO_UM, "drive": st.just("piezo_a")}),
 )
 VOLUME = st.fixed_dictionaries(
     {
@@ -133,7 +133,10 @@ STEP = st.one_of(
     doing(
         "shift",
         st.fixed_dictionaries(
-            {"drive": st.sampled_from(["focus", "piezo"]), "by_um": mostly(floats(-9, 9), PIEZO_UM)}
+            {
+                "drive": st.sampled_from(["focus", "piezo_a"]),
+                "by_um": mostly(floats(-9, 9), PIEZO_UM),
+            }
         ),
     ),
     doing("acquire_volume", VOLUME),

@@ -164,8 +164,8 @@ def test_a_time_lapse_of_one_run_has_a_stream_a_volume(
             request = VolumeRequest(num_slices=3, exposure_ms=1, step_um=time_point)
             yield from bps.prepare(sheet, request, wait=True)
             yield from bps.trigger_and_read([sheet], name=f"t{time_point:04}")
-            assert sheet.published is not None
-            paths.append(sheet.published.path)
+            assert sheet.published
+            paths.append(sheet.published["a"].path)
 
     monkeypatch.setattr(layer.runner, "_prepare", lambda item: BoundPlan(item.name, {}, lapse))
     told = result(ended(layer, begin(layer, "sleep", duration_s=0)))

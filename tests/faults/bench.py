@@ -14,8 +14,8 @@ from storage import VolumeRecord
 from tests.faults.camera import FaultyCamera
 
 CAMERA = "HamCam1"
-SWEEP = {"num_slices": 12, "exposure_ms": 0.1, "step_um": 0.5}
-AT_REST = {"num_slices": 12, "exposure_ms": 0.1, "step_um": 0.0}
+SWEEP = {"num_slices": 12, "exposure_ms": 0.25, "step_um": 0.5}
+AT_REST = {"num_slices": 12, "exposure_ms": 0.25, "step_um": 0.0}
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,10 @@ class Bench:
         assert self.names() == []
         assert self.announced() == []
         assert self.layer.store.list() == []
-        assert self.layer.instrument.devices["shutter"].read()["shutter"]["value"] == "closed"
+        devices = self.layer.instrument.devices
+        assert devices["shutter"].read()["shutter"]["value"] == "closed"
+        assert devices["lasers"].read()["lasers"]["value"] == "off"
+        assert devices["scanner_a"].read()["scanner_a_state"]["value"] == "Idle"
 
     def assert_the_next_works(self) -> VolumeRecord:
         """Acquire once more without a fault, and check what comes of it."""
@@ -92,7 +95,7 @@ def booted(
     """
     source = load_instrument_file("twin").micromanager.config
     cfg = source.read_text(encoding="utf-8").replace(
-        "devices.twin.camera,SpimCamera", "tests.faults.camera,FaultyCamera"
+        "HamCam1,devices.twin.camera,SpimCamera", "HamCam1,tests.faults.camera,FaultyCamera"
     )
     (folder / "twin.cfg").write_text(cfg, encoding="utf-8")
     yml = source.with_suffix(".yml").read_text(encoding="utf-8")

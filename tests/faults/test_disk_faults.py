@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from devices import LightSheet
+from devices.triggered import TriggeredSlicer
 from gently.core.errors import PlanRefusedError
 from gently.core.queue import Item
 from storage import VolumeStore, disk
@@ -58,15 +58,15 @@ def when_the_first_frame_comes(
     monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]
 ) -> None:
     """Do something once the space is reserved and the light is on."""
-    lit = LightSheet._lit
+    lit = TriggeredSlicer._lit
 
     @contextmanager
-    def disturbed(self: LightSheet, *args: Any) -> Iterator[None]:
+    def disturbed(self: TriggeredSlicer, *args: Any) -> Iterator[None]:
         with lit(self, *args):
             happens()
             yield
 
-    monkeypatch.setattr(LightSheet, "_lit", disturbed)
+    monkeypatch.setattr(TriggeredSlicer, "_lit", disturbed)
 
 
 # ---------------------------------------------------------------- full
@@ -88,7 +88,7 @@ def test_a_disk_that_fills_up_between_check_and_start_fails_before_the_light_goe
     small: Bench, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(VolumeStore, "free_bytes", lambda _: 1 << 40)
-    monkeypatch.setattr(LightSheet, "_lit", lambda *_: pytest.fail("the light went on"))
+    monkeypatch.setattr(TriggeredSlicer, "_lit", lambda *_: pytest.fail("the light went on"))
     with filled(small_disk, leaving=VOLUME_BYTES // 2):
         ended = small.acquire(**SWEEP)
     assert ended.state == "failed"

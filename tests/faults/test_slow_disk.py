@@ -11,8 +11,8 @@ from storage import disk
 from tests.faults.bench import Bench, booted
 
 FRAMES_IN_BUFFER = 32
-FAST = {"exposure_ms": 0.1}  # 2.5 ms to read a frame: 385 frames/s
-CAMERA_FRAME_S = 0.0026
+FAST = {"exposure_ms": 0.25}  # 8 ms to read a frame: 111 frames/s
+CAMERA_FRAME_S = 0.009
 
 
 class SlowFile:
@@ -47,12 +47,6 @@ def test_what_the_buffers_hold_is_taken_whole_and_the_waiting_is_counted(bench: 
     assert record.waits > 0
     assert record.back_pressure_s > 0
     assert record.metadata()["back_pressure_s"] == record.back_pressure_s
-    assert (record.status, record.metadata()["dropped"]) == ("complete", 0)
-
-
-def test_at_rest_the_camera_is_made_to_wait_and_no_frame_is_lost(bench: Bench) -> None:
-    record = taken(bench, num_slices=4 * FRAMES_IN_BUFFER, step_um=0)
-    assert record.waits > 0
     assert (record.status, record.metadata()["dropped"]) == ("complete", 0)
 
 

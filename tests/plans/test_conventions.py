@@ -15,7 +15,7 @@ from plans import ALL_PLANS, AllDevices, AxisOf
 
 Plan = Callable[..., MsgGenerator[Any]]
 PLANS = pytest.mark.parametrize("plan", ALL_PLANS, ids=lambda plan: plan.__name__)
-UNITS = ("_um", "_ms", "_s", "_deg")
+UNITS = ("_um", "_ms", "_s", "_deg", "_percent")
 
 
 def hints(plan: Plan) -> dict[str, Any]:
@@ -42,7 +42,13 @@ def quantities(plan: Plan) -> dict[str, tuple[Any, tuple[Any, ...]]]:
 
 
 def is_choice(kind: Any) -> bool:
-    return get_origin(kind) is Literal
+    return get_origin(one_of(kind)) is Literal
+
+
+def one_of(kind: Any) -> Any:
+    """Return what a list that may be left out consists of; anything else as it is."""
+    inner = [part for part in get_args(kind) if get_origin(part) is list]
+    return get_args(inner[0])[0] if inner else kind
 
 
 def is_device(hint: Any) -> bool:
@@ -78,7 +84,8 @@ def test_the_return_value_is_annotated(plan: Plan) -> None:
 @PLANS
 def test_every_quantity_has_its_units_in_its_name(plan: Plan) -> None:
     for name, (kind, _) in quantities(plan).items():
-        if float in (kind, *get_args(kind)):
+        one = one_of(kind)
+        if float in (one, *get_args(one)):
             assert name.endswith(UNITS), name
         else:
             assert re.match("num_|is_", name), name
@@ -95,10 +102,11 @@ def test_every_value_says_what_it_is(plan: Plan) -> None:
 @PLANS
 def test_every_quantity_is_bounded_by_the_plan_an_axis_or_the_sweep(plan: Plan) -> None:
     checked_with_the_sweep = {"center_um"}
-    for name, (_, metadata) in quantities(plan).items():
+    for name, (kind, metadata) in quantities(plan).items():
+        of_each = [part for part in get_args(one_of(kind)) if isinstance(part, FieldInfo)]
         bounds = {
             type(bound).__name__
-            for part in metadata
+            for part in (*metadata, *of_each)
             if isinstance(part, FieldInfo)
             for bound in part.metadata
         }

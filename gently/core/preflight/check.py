@@ -175,6 +175,7 @@ class Preflight:
             **weight,
             light_ms=1000 * sum(use.light_s for use in uses),
             energy_mj=_energy_mj(uses),
+            dose_percent_ms=_dose(uses),
             travel_um={axis: um for use in uses for axis, um in use.travel_um.items() if um},
         )
 
@@ -183,6 +184,14 @@ def _energy_mj(uses: Sequence[Use]) -> float | None:
     """Return the energy of all light; None if there is some of unknown power."""
     energies = [use.energy_mj for use in uses if use.light_s]
     return None if None in energies else sum(energy for energy in energies if energy)
+
+
+def _dose(uses: Sequence[Use]) -> dict[str, float]:
+    """Return the light of each laser line."""
+    found: dict[str, float] = {}
+    for line, dose in (one for use in uses for one in use.dose_percent_ms.items()):
+        found[line] = found.get(line, 0.0) + dose
+    return found
 
 
 def _sources(walk: "_Walk") -> Iterator[tuple[str, str]]:

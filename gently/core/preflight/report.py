@@ -65,6 +65,9 @@ class PreflightReport(_Answer):
     energy_mj: float | None = Field(
         default=None, description="Light onto the sample; null where its power is not known."
     )
+    dose_percent_ms: dict[str, float] = Field(
+        default_factory=dict, description="Light by laser line: power in percent × ms."
+    )
     travel_um: dict[str, float] = Field(
         default_factory=dict, description="How far each axis goes, by `device.axis`."
     )

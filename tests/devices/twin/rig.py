@@ -1,7 +1,6 @@
 """The twin behind its labels: what the tests ask of it, through the core alone."""
 
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,12 @@ from numpy.typing import NDArray
 
 from devices import load_instrument_file
 from devices.core import Core
+from devices.twin import Side, TwinHub
 
 CONFIG = load_instrument_file("twin").micromanager.config
 SEED = 7
 XY, FOCUS, PIEZO = "XYStage:XY:31", "ZStage:Z:32", "PiezoStage:P:34"
+HEAD, LASERS = "ZStage:V:37", "Coherent-Scientific Remote"
 CAMERA, GATE, HUB = "HamCam1", "PLogic:E:36", "TwinHub"
 
 
@@ -24,7 +25,24 @@ class Rig:
 
     @classmethod
     def boot(cls, config: Path = CONFIG) -> "Rig":
-        return cls(Core(config, adapters=None, buffer_mb=64))
+        """Boot a twin whose shutter gates blue light, into a sheet that is in focus."""
+        rig = cls(Core(config, adapters=None, buffer_mb=64))
+        rig.aim("Scanner:AB:33", "A", 0)
+        rig.set(LASERS, "Laser 488-150C - PowerSetpoint (%)", 4)
+        rig.set(GATE, "OutputChannel", "output 6 only")
+        return rig
+
+    def aim(self, scanner: str, side: Side, sheet_um: float) -> None:
+        """Put a side's light sheet to a depth, where it is in focus if the piezo is there."""
+        sheet = self.hub.world.sheets[side]
+        galvo_deg = (sheet_um - sheet.offset_um) / sheet.slope_um_per_deg
+        self.set(scanner, "SingleAxisYOffset(deg)", galvo_deg)
+
+    @property
+    def hub(self) -> TwinHub:
+        """The hub itself, and through it the truth."""
+        hub: TwinHub = self.core.ask(HUB, lambda mmc: mmc._pydevices[HUB])
+        return hub
 
     def get(self, label: str, name: str) -> Any:
         return self.core.ask(label, lambda mmc: mmc.getProperty(label, name))
@@ -53,10 +71,6 @@ class Rig:
             CAMERA, count, exposure_ms=exposure_ms, cancelled=threading.Event()
         )
         return [frame.pixels for frame in frames]
-
-    def stack(self, positions_um: Sequence[float], exposure_ms: float = 1) -> NDArray[Any]:
-        with self.core.stepping(PIEZO, positions_um):
-            return np.stack(self.frames(len(positions_um), exposure_ms))
 
 
 def centroid(frame: NDArray[Any], threshold: float) -> tuple[float, float]:

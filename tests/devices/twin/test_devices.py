@@ -1,9 +1,6 @@
 """The twin behind its Micro-Manager labels, driven through the core as the rig is."""
 
-import hashlib
 import logging
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -12,7 +9,7 @@ import pytest
 
 from devices.core import FocusDirection
 from devices.errors import CoreError, InstrumentError, StoppedError
-from devices.twin import FrameStamp
+from devices.twin import FrameStamp, sheets
 from devices.twin.optics import PIXEL_UM
 from devices.twin.sensor import OFFSET, READ_NOISE
 from tests.devices.twin.rig import (
@@ -20,6 +17,7 @@ from tests.devices.twin.rig import (
     CONFIG,
     FOCUS,
     GATE,
+    HEAD,
     HUB,
     PIEZO,
     SEED,
@@ -29,30 +27,6 @@ from tests.devices.twin.rig import (
 )
 
 EDGE = OFFSET + 60.0  # between the cytoplasm and the medium, at 5 ms
-
-
-def volume_sha256() -> str:
-    rig = Rig.boot()
-    try:
-        rig.light(on=True)
-        rig.lift(FOCUS, 151.5)
-        rig.go(4, -3)
-        return hashlib.sha256(rig.stack([-6.0, -3.5, 0.0, 2.25], 5).tobytes()).hexdigest()
-    finally:
-        rig.core.close()
-
-
-def test_the_same_seed_gives_the_same_volume_twice_and_in_another_process() -> None:
-    code = "from tests.devices.twin.test_devices import volume_sha256; print(volume_sha256())"
-    elsewhere = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parents[3],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert volume_sha256() == volume_sha256() == elsewhere.stdout.strip()
 
 
 def test_two_cores_have_two_worlds(rig: Rig, tmp_path: Path) -> None:
@@ -85,6 +59,16 @@ def test_a_device_that_names_no_hub_does_not_boot(
     with caplog.at_level(logging.ERROR), pytest.raises(InstrumentError, match=PIEZO):
         Rig.boot(config)
     assert f"#py Parent,{PIEZO}" in caplog.text
+
+
+def test_the_reference_has_every_label_and_every_property_of_the_hub(rig: Rig) -> None:
+    reference = (Path(__file__).parents[3] / "docs" / "reference" / "twin.md").read_text("utf-8")
+    properties = rig.core.ask(HUB, lambda mmc: mmc.getDevicePropertyNames(HUB))
+    missing = [name for name in (*rig.core.labels, *properties) if f"`{name}`" not in reference]
+    assert not missing
+    for side, sheet in sheets(SEED).items():
+        stated = f"| {side} | {sheet.slope_um_per_deg:.4f} | {sheet.offset_um:.4f} |"
+        assert stated.replace("-", "−") in reference
 
 
 # ---------------------------------------------------------------------- stages
@@ -160,7 +144,7 @@ def test_a_stage_keeps_the_focus_direction_that_a_saved_configuration_states(
 def test_without_light_there_is_only_offset_and_read_noise(rig: Rig) -> None:
     dark = rig.frames(1, 5)[0]
     assert dark.mean() == pytest.approx(OFFSET, abs=0.2)
-    assert dark.std() == pytest.approx(READ_NOISE, rel=0.05)
+    assert dark[dark < OFFSET + 80].std() == pytest.approx(READ_NOISE, rel=0.05), "but hot pixels"
     rig.light(on=True)
     assert rig.frames(1, 5)[0].max() > OFFSET + 500
     rig.light(on=False)
@@ -191,35 +175,23 @@ def test_moving_the_stage_moves_the_picture_by_the_pixel_size(rig: Rig) -> None:
     assert shifted == pytest.approx((column - 10 / PIXEL_UM, row - 6 / PIXEL_UM), abs=1)
 
 
-def test_focus_and_piezo_look_at_the_same_plane(rig: Rig) -> None:
+def test_focus_and_head_and_piezo_with_its_sheet_look_at_the_same_plane(rig: Rig) -> None:
     rig.light(on=True)
-    middle = rig.frames(1, 5)[0]
+    middle = rig.frames(1, 5)[0].astype(int)
     rig.lift(FOCUS, 154.5)
-    by_focus = rig.frames(1, 5)[0]
+    by_focus = rig.frames(1, 5)[0].astype(int)
     rig.lift(FOCUS, 150)
+    rig.lift(HEAD, 104.5)
+    by_head = rig.frames(1, 5)[0].astype(int)
+    rig.lift(HEAD, 100)
     rig.lift(PIEZO, 4.5)
-    by_piezo = rig.frames(1, 5)[0]
+    rig.aim("Scanner:AB:33", "A", 4.5)
+    by_piezo = rig.frames(1, 5)[0].astype(int)
     assert not np.array_equal(by_focus, middle)
-    assert np.array_equal(by_focus, by_piezo)
-
-
-def test_frame_i_of_a_sequence_is_taken_at_piezo_position_i(rig: Rig) -> None:
-    rig.set(CAMERA, "FrameStamp", "On")
-    rig.go(12.5, -8.25)
-    positions = [-20 + 0.4 * i for i in range(100)]
-    stamps = [FrameStamp.read(frame) for frame in rig.stack(positions, 0.25)]
-    assert [stamp.index for stamp in stamps] == list(range(100))
-    assert [stamp.piezo_um for stamp in stamps] == pytest.approx(positions, abs=6e-4)
-    assert {(s.x_um, s.y_um, s.focus_um, s.exposure_ms) for s in stamps} == {
-        (12.5, -8.25, 150.0, 0.25)
-    }
-
-
-def test_a_second_sequence_begins_again_at_the_first_position(rig: Rig) -> None:
-    rig.set(CAMERA, "FrameStamp", "On")
-    for _ in range(2):
-        stamps = [FrameStamp.read(frame) for frame in rig.stack([1, 2, 3])]
-        assert [(stamp.index, stamp.piezo_um) for stamp in stamps] == [(0, 1), (1, 2), (2, 3)]
+    assert np.array_equal(by_focus, by_head)
+    # The mirror comes as near as its controller can count, and the noise is another.
+    assert np.corrcoef(by_focus.ravel(), by_piezo.ravel())[0, 1] > 0.97
+    assert np.corrcoef(by_focus.ravel(), middle.ravel())[0, 1] < 0.9
 
 
 def test_frames_are_stamped_only_when_asked_for(rig: Rig) -> None:
@@ -244,15 +216,15 @@ def test_a_stop_interrupts_an_exposure_and_its_frame_is_not_delivered(rig: Rig) 
 
 def test_a_part_of_the_sensor_is_read_in_less_time(rig: Rig) -> None:
     whole_ms = rig.get(CAMERA, "ReadoutTime")
-    rig.core.ask(CAMERA, lambda mmc: mmc.setROI(CAMERA, 128, 192, 256, 64))
+    rig.core.ask(CAMERA, lambda mmc: mmc.setROI(CAMERA, 1024, 1088, 256, 64))
     assert rig.core.frame_format(CAMERA) == (64, 256, np.dtype("uint16"))
     assert rig.get(CAMERA, "ReadoutTime") == pytest.approx(whole_ms / 8)
     assert rig.frames(2)[1].shape == (64, 256)
     rig.core.ask(CAMERA, lambda mmc: mmc.clearROI())
-    assert rig.frames(1)[0].shape == (512, 512)
+    assert rig.frames(1)[0].shape == (2304, 2304)
 
 
-@pytest.mark.parametrize("roi", [(300, 0, 256, 64), (-1, 0, 64, 64), (0, 0, 8, 8)])
+@pytest.mark.parametrize("roi", [(2100, 0, 256, 64), (-1, 0, 64, 64), (0, 0, 8, 8)])
 def test_a_roi_off_the_sensor_or_too_small_for_a_stamp_is_refused(
     rig: Rig, roi: tuple[int, int, int, int]
 ) -> None:

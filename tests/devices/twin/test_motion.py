@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.motors import Trapezoid
-from devices.twin.motion import Axis, EndStops, Law, Settling, SteppedAxis
+from devices.twin.motion import Axis, EndStops, Law, Settling
 from tests.devices.twin.clock import ManualClock
 
 MOTOR = Trapezoid(speed_um_s=1000, acceleration_um_s2=10_000)
@@ -84,53 +84,17 @@ def test_a_new_target_on_the_way_starts_from_where_the_axis_is() -> None:
 
 @pytest.mark.parametrize("target", [1000.1, -1000.1, float("nan"), float("inf")])
 def test_a_target_past_an_end_stop_is_refused_and_nothing_moves(target: float) -> None:
-    axis = SteppedAxis("z", 5, STOPS, PIEZO, ManualClock())
+    axis = Axis("z", 5, STOPS, PIEZO, ManualClock())
     with pytest.raises(ValueError, match=r"z was sent to .* end stops -1000…1000 µm"):
         axis.go(target)
-    with pytest.raises(ValueError, match="end stops"):
-        axis.load((0, target))
     assert axis.position_um() == 5
     assert not axis.is_moving
 
 
-def test_an_armed_axis_takes_one_step_a_trigger_and_begins_again_after_the_last() -> None:
-    axis = SteppedAxis("piezo", 50, STOPS, PIEZO, ManualClock())
-    axis.load((1, 2, 3))
-    axis.trigger()
-    assert axis.position_um() == 50, "a trigger before arming moves nothing"
-    axis.arm()
-    assert axis.position_um() == 50, "arming moves nothing"
-    seen = []
-    for _ in range(4):
-        axis.trigger()
-        seen.append(axis.position_um())
-    assert seen == [1, 2, 3, 1]
-    axis.disarm()
-    axis.trigger()
-    assert axis.position_um() == 1
-
-
-def test_a_stop_ends_a_sequence() -> None:
-    axis = SteppedAxis("piezo", 0, STOPS, PIEZO, ManualClock())
-    axis.load((10, 20))
-    axis.arm()
-    axis.trigger()
-    axis.stop()
-    axis.trigger()
-    assert axis.position_um() == 10
-
-
-def test_a_move_ends_a_sequence() -> None:
+def test_a_fence_holds_an_axis_without_a_word() -> None:
     clock = ManualClock()
-    axis = SteppedAxis("piezo", 0, STOPS, PIEZO, clock)
-    axis.load((10, 20))
-    axis.arm()
-    axis.go(5)
-    axis.trigger()
-    clock.wait_s(1)
-    assert axis.position_um() == 5
-
-
-def test_a_sequence_that_was_never_sent_cannot_be_started() -> None:
-    with pytest.raises(RuntimeError, match="no sequence to start"):
-        SteppedAxis("piezo", 0, STOPS, PIEZO, ManualClock()).arm()
+    axis = Axis("x", 0, STOPS, MOTOR, clock)
+    axis.fence = EndStops(-50, 20)
+    axis.go(100)
+    clock.wait_s(10)
+    assert (axis.position_um(), axis.is_moving) == (20, False)

@@ -1,0 +1,226 @@
+"""The lasers: lines of which one shines at a time, through a gate, with fenced powers."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from devices.base import ActionStatus, HardwareDevice
+from devices.core import Core
+from devices.errors import DeviceError, LimitError
+from devices.limits import Limits
+from devices.model import DeviceModel, Models
+from devices.properties import Properties
+
+__all__ = ["LaserLine", "Lasers", "LasersModel"]
+
+_REST_S = 1.0
+_POLL_S = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaserLine:
+    """One line.
+
+    Parameters
+    ----------
+    preset
+        The preset that lets it through, and no other.
+    power
+        The property that has its power in percent.
+    switch
+        The property by which the laser itself is switched on; None if it always is.
+    limits
+        Of the power, in percent; 0 is allowed besides.
+    mw_per_percent
+        At the sample, as measured there; None if nobody has.
+    """
+
+    preset: str
+    power: str
+    switch: str | None
+    limits: Limits
+    mw_per_percent: float | None = None
+
+
+class Lasers(HardwareDevice):
+    """Laser lines. Setting them sets powers, as ``{"488": 3.0}`` in percent; no light goes on.
+
+    Parameters
+    ----------
+    label
+        Of the controller that has the powers.
+    gate
+        The label of what lets the light through.
+    group, off
+        The configuration group of the gate, and its preset for no light at all.
+    lines
+        By name, which is the wavelength in nm; the first is used unless another is asked for.
+    properties
+        By which it is told its powers.
+    timeout_s
+        How long the gate may take.
+    """
+
+    core_kinds: ClassVar[frozenset[str]] = frozenset({"Generic", "Shutter"})
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        core: Core,
+        label: str,
+        gate: str,
+        group: str,
+        off: str,
+        lines: Mapping[str, LaserLine],
+        properties: Properties,
+        timeout_s: float,
+    ) -> None:
+        super().__init__(name, core=core, label=label)
+        self.lines = lines
+        self.limits = {f"{line}_percent": one.limits for line, one in lines.items()}
+        self.timeout_s = timeout_s
+        self._gate = gate
+        self._group = group
+        self._off = off
+        self._properties = properties
+
+    @property
+    def first(self) -> str:
+        """The line that is used unless another is asked for."""
+        return next(iter(self.lines))
+
+    def line(self, name: str) -> LaserLine:
+        """Return a line by its name, or raise `LimitError`; an empty name means the first."""
+        try:
+            return self.lines[name or self.first]
+        except KeyError:
+            raise LimitError(
+                f"{self.name} has no line {name!r}; it has: {', '.join(self.lines)}", field="lines"
+            ) from None
+
+    def checked_percent(self, name: str, percent: Any) -> float:
+        """Return a power of a line, or raise `LimitError`; 0 is always allowed."""
+        limits = self.line(name).limits
+        if percent == 0 and type(percent) is not bool:
+            return 0.0
+        try:
+            return limits.check(f"{self.name}.{name}_percent", percent)
+        except LimitError as error:
+            raise LimitError(f"{error}, and 0 for off", field="powers_percent") from None
+
+    def check_value(self, value: Any) -> None:
+        """Raise `LimitError` unless `value` is powers in percent by line, each in its limits."""
+        self._checked(value)
+
+    def set(self, value: Any) -> ActionStatus:
+        """Set powers, as ``{"488": 3.0}``, in percent; returns at once."""
+        powers = self._checked(value)
+
+        def tell() -> None:
+            for line, percent in powers.items():
+                self.set_percent(line, percent)
+            self.read()
+
+        return self._soon(tell)
+
+    def set_percent(self, line: str, percent: float) -> float:
+        """Set the power of a line, and return what was read back, in percent."""
+        name = self.line(line).power
+        self._properties.write(self.label, {name: self.checked_percent(line, percent)})
+        return self.percent(line)
+
+    def percent(self, line: str) -> float:
+        """Read the power of a line back, in percent; blocks for a round trip."""
+        return float(self._properties.read(self.label, self.line(line).power))
+
+    def on(self, line: str) -> None:
+        """Let a line through; it shines while it is triggered.
+
+        Raises
+        ------
+        StoppedError
+            If a stop was asked for.
+        CoreError
+            If it reads back as something else.
+        """
+        switch = self.line(line).switch
+        if switch is not None:
+            self._properties.write(self.label, {switch: "On"})
+        future = self._core.select(
+            self._gate,
+            self._group,
+            self.line(line).preset,
+            off=self._off,
+            timeout_s=self.timeout_s,
+        )
+        self._status(future, lambda _: None).wait_answered(self.timeout_s)
+
+    def stop(self, *, success: bool = False) -> None:  # noqa: ARG002 - bluesky's signature
+        """Let no line through, at once."""
+        self._core.put_out(self._gate, self._group, self._off)
+
+    def check_safe(self) -> None:
+        """Raise `DeviceError` if a line reads back as let through, after a moment to close."""
+        deadline = time.monotonic() + _REST_S
+        while (found := self._core.selected(self._gate, self._group)) != self._off:
+            if time.monotonic() > deadline:
+                raise DeviceError(
+                    f"{self.name} reads back {found or 'no known preset'!r} {_REST_S:g} s after it "
+                    "was put out. Switch the lasers off by hand."
+                )
+            time.sleep(_POLL_S)
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Return the data keys of what is let through, and of each power in percent."""
+        powers = {f"{self.name}_{line}": self._key("percent") for line in self.lines}
+        return {self.name: self._key("", "string"), **powers}
+
+    def model(self, models: Models) -> "LasersModel":  # noqa: ARG002
+        """Return a model that counts the light of each line."""
+        return LasersModel(self)
+
+    def _read_hardware(self) -> dict[str, Any]:
+        found = self._core.selected(self._gate, self._group)
+        state = "off" if found == self._off else found or "unknown"
+        powers = {f"{self.name}_{line}": self.percent(line) for line in self.lines}
+        return {self.name: state, **powers}
+
+    def _checked(self, value: Any) -> dict[str, float]:
+        if not isinstance(value, Mapping) or not value:
+            raise LimitError(
+                f"{self.name} is set to powers in percent by line, not to {value!r}", field="lines"
+            )
+        return {line: self.checked_percent(line, percent) for line, percent in value.items()}
+
+
+class LasersModel(DeviceModel):
+    """Lasers that count the light that a plan lets through."""
+
+    device: Lasers
+
+    def __init__(self, device: Lasers) -> None:
+        super().__init__(device)
+        if all(line.mw_per_percent is not None for line in device.lines.values()):
+            self.use.energy_mj = 0.0
+
+    def set(self, value: Any) -> float:
+        """Set powers."""
+        self.device.check_value(value)
+        for line, percent in value.items():
+            self.values[f"{self.device.name}_{line}"] = float(percent)
+        return 0.0
+
+    def light_up(self, seconds: float, line: str, percent: float | None) -> None:
+        """Shine for a while that others have timed."""
+        name = line or self.device.first
+        if percent is not None:
+            self.set({name: percent})
+        found = float(self.values.get(f"{self.device.name}_{name}", 0.0))
+        mw_per_percent = self.device.line(name).mw_per_percent
+        dose = self.use.dose_percent_ms
+        dose[name] = dose.get(name, 0.0) + 1000 * seconds * found
+        self.use.light_s += seconds
+        if self.use.energy_mj is not None and mw_per_percent is not None:
+            self.use.energy_mj += seconds * found * mw_per_percent

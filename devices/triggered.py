@@ -1,0 +1,375 @@
+"""Volumes that the controller takes by itself: it scans, steps, shines and triggers the cameras.
+
+Everything is told beforehand, in the dark, and only where it differs from what the devices have
+been told before: a volume like the last one costs next to nothing to make ready. One core cannot
+run two independent sequences, so that both cameras are run by the adapter of several, and their
+frames are told apart by their tags.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from devices.camera import Camera
+from devices.core import Core
+from devices.errors import AcquisitionError, DeviceError, LimitError, StoppedError
+from devices.frames import PlannedVolume, ViewName, VolumeRequest
+from devices.lasers import Lasers
+from devices.piezo import Piezo
+from devices.properties import Properties, Value
+from devices.scanner import IDLE, SPIM_STATE, Scanner
+from devices.slicing import Course, Places, Slice, Slices, View, check_sweep
+from devices.timing import CameraClock, Timing, slice_timing
+
+__all__ = ["Calibration", "TriggeredSlicer", "TriggeredView"]
+
+LOGGER = logging.getLogger(__name__)
+_TRIANGLE = "1 - Triangle"
+_SYNCED = "3 - Enabled with axes synced"
+_TRIGGER_SOURCE = "TRIGGER SOURCE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Where a scanner's sheet lies in the focus of a piezo: ``piezo_um = slope · deg + offset``.
+
+    Parameters
+    ----------
+    slope_um_per_deg
+        Positive: the piezo and the sheet are numbered in the same direction.
+    offset_um
+        Of the piezo, when the scanner's y is at 0.
+    """
+
+    slope_um_per_deg: float
+    offset_um: float
+
+    def deg(self, piezo_um: float) -> float:
+        """Return the scanner's y for a place of the piezo."""
+        return (piezo_um - self.offset_um) / self.slope_um_per_deg
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriggeredView(View):
+    """A side that is lit by a scanner.
+
+    Parameters
+    ----------
+    camera, drive
+        As of `View`; the drive is a piezo.
+    scanner
+        What lights it.
+    calibration
+        Of the scanner and the piezo.
+    sheet_width_deg, sheet_center_deg
+        How far the scanner's x goes to make the sheet, from end to end, and around where.
+    """
+
+    drive: Piezo
+    scanner: Scanner
+    calibration: Calibration
+    sheet_width_deg: float
+    sheet_center_deg: float
+
+    def check_sheet(self) -> None:
+        """Raise `LimitError` if the sheet is wider than the scanner may turn."""
+        for sign in (-1, 1):
+            self.scanner.checked("x", self.sheet_center_deg + sign * self.sheet_width_deg / 2)
+
+    def mirror(self, request: VolumeRequest, center_um: float) -> dict[str, Value]:
+        """Return what the scanner is told: of the sheet, and of its way through the sample."""
+        axes = {
+            "X": (self.sheet_width_deg, self.sheet_center_deg),
+            "Y": (
+                _way_um(request) / self.calibration.slope_um_per_deg,
+                self.calibration.deg(center_um),
+            ),
+        }
+        told: dict[str, Value] = {"BeamEnabled": "No"}
+        for axis, (amplitude_deg, offset_deg) in axes.items():
+            told |= {
+                f"FilterFreq{axis}(kHz)": self.scanner.filter_khz,
+                f"SingleAxis{axis}Amplitude(deg)": amplitude_deg,
+                f"SingleAxis{axis}Offset(deg)": offset_deg,
+                f"SingleAxis{axis}Pattern": _TRIANGLE,
+                f"SingleAxis{axis}Mode": _SYNCED,
+            }
+        return told
+
+    def focus(self, request: VolumeRequest, center_um: float) -> dict[str, Value]:
+        """Return what the piezo is told."""
+        return {
+            "SingleAxisAmplitude(um)": _way_um(request),
+            "SingleAxisOffset(um)": center_um,
+            "SingleAxisPattern": _TRIANGLE,
+            "SPIMNumSlices": request.num_slices,
+        }
+
+
+class TriggeredSlicer:
+    """Lets the controller take the slices, from one side or from both, one stack each.
+
+    Parameters
+    ----------
+    core, lasers, properties
+        What it works with.
+    views
+        The sides. What belongs to the controller as a whole is told to the scanner of side a.
+    both_cameras
+        The label of the adapter that runs the cameras of both sides; None if there is one side.
+
+    Raises
+    ------
+    LimitError
+        If a sheet is wider than its scanner may turn.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        views: Mapping[ViewName, TriggeredView],
+        lasers: Lasers,
+        properties: Properties,
+        *,
+        both_cameras: str | None,
+    ) -> None:
+        self.views = views
+        self.light = lasers
+        self._core = core
+        self._properties = properties
+        self._both_cameras = both_cameras
+        self._master = views["a"].scanner.label
+        for view in views.values():
+            view.check_sheet()
+
+    # ------------------------------------------------------------------ beforehand
+
+    @property
+    def pace_source(self) -> str:
+        """Where the times of its slices come from."""
+        return "the time of a slice is the one that the controller is told"
+
+    def timing(self, request: VolumeRequest) -> Timing:
+        """Return the timing of a slice, or raise `LimitError`; asks no hardware."""
+        views = [self.views[view] for view in request.views]
+        clocks = [view.camera.clock() for view in views]
+        slowest = CameraClock(
+            readout_ms=max(clock.readout_ms for clock in clocks),
+            reset_ms=max(clock.reset_ms for clock in clocks),
+        )
+        filter_khz = min(view.scanner.filter_khz for view in views)
+        return slice_timing(request.exposure_ms, slowest, filter_khz=filter_khz)
+
+    def centers_um(self, request: VolumeRequest, drives_um: Places) -> Places:
+        """Return the middles of the volumes: what was asked for, or else where the piezos are."""
+        asked_um = request.center_um
+        return {v: drives_um[v] if asked_um is None else asked_um for v in request.views}
+
+    def check(self, request: VolumeRequest, drives_um: Places) -> None:
+        """Raise `LimitError` if it cannot be taken from there; asks no hardware."""
+        self.light.line(request.line)
+        if request.power_percent is not None:
+            self.light.checked_percent(request.line, request.power_percent)
+        if request.step_um < 0:
+            raise LimitError(
+                f"the controller steps upwards, not by {request.step_um:g} µm", field="step_um"
+            )
+        for name, center_um in self.centers_um(request, drives_um).items():
+            view = self.views[name]
+            check_sweep(request, view.drive, drives_um[name], center_um)
+            for end_um in request.ends_um(center_um):
+                _check_mirror(request, view, end_um)
+        self.timing(request)
+
+    def course(self, request: VolumeRequest, drives_um: Places) -> Course:
+        """Return what the drives and the light would do."""
+        timing = self.timing(request)
+        slices = request.num_slices * len(request.views)
+        stations_um: dict[ViewName, tuple[float, ...]] = {}
+        for name, center_um in self.centers_um(request, drives_um).items():
+            if request.goes_somewhere:
+                stations_um[name] = (*request.ends_um(center_um), drives_um[name])
+        return Course(stations_um, slices * timing.slice_ms / 1000, slices * timing.laser_ms / 1000)
+
+    # ------------------------------------------------------------------ a volume
+
+    def arm(self, request: VolumeRequest, centers_um: Places) -> Mapping[str, Any]:
+        """Tell all devices what they do not know yet, in the dark; return what is known of it.
+
+        Raises
+        ------
+        CoreError
+            If a device has not taken what it was told.
+        AcquisitionError
+            If a camera does not expose as it was asked to.
+        """
+        timing = self.timing(request)
+        for name, center_um in centers_um.items():
+            view = self.views[name]
+            self._properties.write(
+                view.camera.label, {"SENSOR MODE": "PROGRESSIVE", "TRIGGER ACTIVE": "EDGE"}
+            )
+            _check_exposure(view.camera, request.exposure_ms)
+            self._properties.write(view.scanner.label, view.mirror(request, center_um))
+            self._properties.write(view.drive.label, view.focus(request, center_um))
+        self._properties.write(self._master, {SPIM_STATE: IDLE, **self._card(request, timing)})
+        line = request.line or self.light.first
+        if request.power_percent is not None:
+            self.light.set_percent(line, request.power_percent)
+        return self._light(request, line, timing)
+
+    @contextmanager
+    def slices(
+        self,
+        request: VolumeRequest,
+        centers_um: Places,
+        planned: Mapping[ViewName, PlannedVolume],  # noqa: ARG002
+        cancelled: threading.Event,
+    ) -> Iterator[Slices]:
+        """Start, give the slices as they come, and leave the piezos where they were."""
+        views = [self.views[name] for name in request.views]
+        self._core.buffer_frames(self._label(request))
+        with self._at_rest_afterwards(views), self._lit(request, cancelled):
+            for view in views:
+                self._properties.write(view.camera.label, {_TRIGGER_SOURCE: "EXTERNAL"})
+                self._properties.write(view.drive.label, {SPIM_STATE: "Armed"})
+            with closing(self._streamed(request, centers_um, cancelled)) as slices:
+                yield slices
+
+    def _streamed(
+        self, request: VolumeRequest, centers_um: Places, cancelled: threading.Event
+    ) -> Slices:
+        names = {self.views[name].camera.label: name for name in request.views}
+        cameras = [self.views[name].camera for name in request.views]
+        came = dict.fromkeys(request.views, 0)
+
+        def start() -> None:
+            if cancelled.is_set():
+                raise StoppedError("the volume was stopped before its first slice")
+            self._properties.begin(self._master, SPIM_STATE, "Running")
+
+        frames = self._core.frames(
+            self._label(request),
+            request.num_slices,
+            exposure_ms=self.timing(request).slice_ms,
+            cancelled=cancelled,
+            cameras={camera.label: camera.frame_counter for camera in cameras},
+            begin=start,
+        )
+        with closing(frames):
+            for frame in frames:
+                name = names[frame.camera]
+                z_um = request.position_um(centers_um[name], came[name])
+                yield Slice(name, came[name], frame.pixels, frame.elapsed_s, z_um)
+                came[name] += 1
+
+    @contextmanager
+    def _lit(self, request: VolumeRequest, cancelled: threading.Event) -> Iterator[None]:
+        """Let a line through, which shines in the controller's pulses; no line afterwards."""
+        if cancelled.is_set():
+            raise StoppedError(f"{self.light.name} was stopped before the light went on")
+        try:
+            self.light.on(request.line)
+            yield
+        finally:
+            # Past the queue of ordinary calls: a device that hangs must not keep the light on.
+            self.light.stop()
+            self.light.check_safe()
+
+    @contextmanager
+    def _at_rest_afterwards(self, views: list[TriggeredView]) -> Iterator[None]:
+        """Leave cameras, scanner and piezos idle; what went wrong before is what is told."""
+        is_whole = False
+        try:
+            yield
+            is_whole = True
+        finally:
+            if not is_whole:  # nobody knows what was taken, and what was not
+                self._properties.forget()
+            problems = [problem for told in self._rests(views) if (problem := self._tried(*told))]
+            for problem in problems:
+                LOGGER.warning("after the volume: %s", problem)
+            if problems and is_whole:
+                raise problems[0]
+
+    def _rests(self, views: list[TriggeredView]) -> list[tuple[str, str, str]]:
+        """Return what is told at the end, as label, property and value."""
+        return [
+            *((view.camera.label, _TRIGGER_SOURCE, "INTERNAL") for view in views),
+            (self._master, SPIM_STATE, IDLE),
+            *((view.drive.label, SPIM_STATE, IDLE) for view in views),
+        ]
+
+    def _tried(self, label: str, name: str, value: str) -> DeviceError | None:
+        try:
+            self._properties.write(label, {name: value})
+        except DeviceError as error:
+            return error
+        return None
+
+    # ------------------------------------------------------------------ what is told
+
+    def _label(self, request: VolumeRequest) -> str:
+        if len(request.views) > 1 and self._both_cameras is not None:
+            return self._both_cameras
+        return self.views[request.views[0]].camera.label
+
+    def _card(self, request: VolumeRequest, timing: Timing) -> dict[str, Value]:
+        """Return what the controller is told as a whole."""
+        return {
+            "LaserOutputMode": "shutter + side",
+            "SPIMDelayBeforeScan(ms)": timing.scan_delay_ms,
+            "SPIMScanDuration(ms)": timing.scan_ms,
+            "SPIMDelayBeforeLaser(ms)": timing.laser_delay_ms,
+            "SPIMLaserDuration(ms)": timing.laser_ms,
+            "SPIMDelayBeforeCamera(ms)": timing.camera_delay_ms,
+            "SPIMCameraDuration(ms)": timing.camera_pulse_ms,
+            "SPIMNumSlices": request.num_slices,
+            "SPIMNumSlicesPerPiezo": 1,
+            "SPIMNumSides": len(request.views),
+            "SPIMFirstSide": self.views[request.views[0]].scanner.side,
+        }
+
+    def _light(self, request: VolumeRequest, line: str, timing: Timing) -> dict[str, Any]:
+        """Return the light of each volume: what was asked for, and what was read back."""
+        percent = self.light.percent(line)
+        mw_per_percent = self.light.line(line).mw_per_percent
+        return {
+            "line": line,
+            "requested_percent": request.power_percent,
+            "percent": percent,
+            "power_mw": None if mw_per_percent is None else percent * mw_per_percent,
+            "lit_ms": float(request.num_slices * timing.laser_ms),
+        }
+
+
+def _way_um(request: VolumeRequest) -> float:
+    """Return the amplitude of a sweep: the controller's are **taken to be from end to end**."""
+    return request.step_um * (request.num_slices - 1)
+
+
+def _check_mirror(request: VolumeRequest, view: TriggeredView, end_um: float) -> None:
+    try:
+        view.scanner.checked("y", view.calibration.deg(end_um))
+    except LimitError as error:
+        raise LimitError(
+            f"a slice at {end_um:g} µm on {view.drive.name} cannot be lit: {error}",
+            field="step_um" if request.is_sweep else "center_um",
+        ) from None
+
+
+def _check_exposure(camera: Camera, exposure_ms: float) -> None:
+    """See that a camera exposes as it was asked to, in the mode in which it is by now."""
+    (reading,) = camera.read().values()
+    if abs(reading["value"] - exposure_ms) <= 0.01 * exposure_ms:
+        return
+    camera.set(exposure_ms).wait_answered(5)
+    (reading,) = camera.read().values()
+    if not abs(reading["value"] - exposure_ms) <= 0.01 * exposure_ms:
+        raise AcquisitionError(
+            f"{camera.name} was asked to expose for {exposure_ms:g} ms and takes "
+            f"{reading['value']:g} ms. Lower exposure_ms: with a progressive readout it has a cap."
+        )
