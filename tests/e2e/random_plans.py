@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from devices import FocusDrive, LightSheet, XYStage, built_in_instruments
+from devices.twin.hub import TwinHub
 from gently.core.catalogue import Catalogue
 from gently.core.device_layer import DeviceLayer
 from gently.core.errors import PlanRefusedError
@@ -271,9 +272,10 @@ class Track:
             self.figures.light.append(light_ms / lit_ms)
 
     def _lit_ms(self) -> float:
-        """Return for how long the twin's gate was open since it was made."""
-        shutter = self._layer.device("shutter")
-        return self._layer.instrument.core.numbers(shutter.label, ["OpenTimeMs"])["OpenTimeMs"]
+        core = self._layer.instrument.core
+        hub: TwinHub = core.ask("TwinHub", lambda mmc: mmc._pydevices["TwinHub"])
+        counted = hub.world.light.count()
+        return counted.open_ms + sum(counted.lit_ms.values())
 
     def _clear(self) -> None:
         for record in self._layer.store.list():

@@ -43,7 +43,7 @@ def test_stop_in_mid_volume_puts_the_light_out_and_publishes_nothing(
     layer = device_layer()
     with layer.client() as client:
         item = client.execute(
-            client.plans().acquire_volume(num_slices=200, exposure_ms=50, step_um=0.1)
+            client.plans().acquire_volume(num_slices=200, exposure_ms=10, step_um=0.1)
         )
         while client.read_device("shutter").readings["shutter"].value != "open":
             time.sleep(0.01)
