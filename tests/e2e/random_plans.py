@@ -99,7 +99,8 @@ X_UM = mostly(floats(-80, 80), floats(-2400, 1100))
 Y_UM = mostly(floats(-80, 80), floats(-1800, 700))
 FOCUS_UM = mostly(floats(120, 180), floats(30, 270))
 PIEZO_UM = mostly(floats(-60, 60), floats(-230, 230))
-EXPOSURE_MS = mostly(floats(0.1, 5), st.sampled_from([0.05, 0.1, 20.0, 10_001.0]))
+QUARTERS_MS = st.integers(1, 20).map(lambda quarters: quarters / 4)  # as the controller counts
+EXPOSURE_MS = mostly(QUARTERS_MS, st.sampled_from([0.05, 0.1, 20.0, 10_001.0]))
 STAGE = st.fixed_dictionaries({"x_um": X_UM, "y_um": Y_UM})
 DRIVE = st.one_of(
     st.fixed_dictionaries({"z_um": FOCUS_UM, "drive": st.just("focus")}),
