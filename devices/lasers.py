@@ -32,6 +32,8 @@ class LaserLine:
         The property by which the laser itself is switched on; None if it always is.
     limits
         Of the power, in percent; 0 is allowed besides.
+    default_percent
+        Its power where none is asked for.
     mw_per_percent
         At the sample, as measured there; None if nobody has.
     """
@@ -40,6 +42,7 @@ class LaserLine:
     power: str
     switch: str | None
     limits: Limits
+    default_percent: float
     mw_per_percent: float | None = None
 
 
@@ -215,8 +218,9 @@ class LasersModel(DeviceModel):
     def light_up(self, seconds: float, line: str, percent: float | None) -> None:
         """Shine for a while that others have timed."""
         name = line or self.device.first
-        if percent is not None:
-            self.set({name: percent})
+        if percent is None:
+            percent = self.device.line(name).default_percent
+        self.set({name: percent})
         found = float(self.values.get(f"{self.device.name}_{name}", 0.0))
         mw_per_percent = self.device.line(name).mw_per_percent
         dose = self.use.dose_percent_ms
