@@ -157,6 +157,7 @@ class Builder:
             power=entry.power,
             switch=entry.switch,
             limits=self._limits(entry.limits_percent, "percent"),
+            default_percent=entry.default_percent,
             mw_per_percent=entry.mw_per_percent,
         )
 

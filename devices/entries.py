@@ -129,6 +129,7 @@ class LaserLineEntry(Strict):
     power: Label
     switch: Label | None = None
     limits_percent: Pair
+    default_percent: NotNegative
     mw_per_percent: Positive | None = None
 
 

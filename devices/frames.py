@@ -82,7 +82,8 @@ class VolumeRequest:
     view
         From which side, or from both at once.
     line, power_percent
-        The laser line by its name, and its power; by default the first one, and as it is set.
+        The laser line by its name, and its power; by default the first one, and the one in the
+        instrument file.
         Where there are no lasers neither is taken.
     run_uid
         Of the Bluesky run it belongs to.

@@ -33,6 +33,8 @@ class LaserLine:
         The property by which the laser itself is switched on; None if it always is.
     limits
         Of the power, in percent; 0 is allowed besides.
+    default_percent
+        Its power where none is asked for.
     mw_per_percent
         At the sample, as measured there; None if nobody has.
     """
@@ -41,6 +43,7 @@ class LaserLine:
     power: str
     switch: str | None
     limits: Limits
+    default_percent: float
     mw_per_percent: float | None = None
 
 
@@ -216,8 +219,9 @@ class LasersModel(DeviceModel):
     def light_up(self, seconds: float, line: str, percent: float | None, embryo: str) -> None:
         """Shine onto an embryo for a while that others have timed."""
         name = line or self.device.first
-        if percent is not None:
-            self.set({name: percent})
+        if percent is None:
+            percent = self.device.line(name).default_percent
+        self.set({name: percent})
         found = float(self.values.get(f"{self.device.name}_{name}", 0.0))
         mw_per_percent = self.device.line(name).mw_per_percent
         dose = self.use.dose_percent_ms

@@ -181,8 +181,7 @@ class TriggeredSlicer:
     def check(self, request: VolumeRequest, drives_um: Places) -> None:
         """Raise `LimitError` if it cannot be taken from there; asks no hardware."""
         self.light.line(request.line)
-        if request.power_percent is not None:
-            self.light.checked_percent(request.line, request.power_percent)
+        self.light.checked_percent(request.line, self._percent(request))
         if request.step_um < 0:
             raise LimitError(
                 f"the controller steps upwards, not by {request.step_um:g} µm", field="step_um"
@@ -228,8 +227,7 @@ class TriggeredSlicer:
             self._properties.write(view.drive.label, view.focus(request, center_um))
         self._properties.write(self._master, {SPIM_STATE: IDLE, **self._card(request, timing)})
         line = request.line or self.light.first
-        if request.power_percent is not None:
-            self.light.set_percent(line, request.power_percent)
+        self.light.set_percent(line, self._percent(request))
         return self._light(request, line, timing)
 
     @contextmanager
@@ -328,6 +326,11 @@ class TriggeredSlicer:
             return self._both_cameras
         return self.views[request.views[0]].camera.label
 
+    def _percent(self, request: VolumeRequest) -> float:
+        """Return the power that is asked for, or else that of the instrument file."""
+        asked = request.power_percent
+        return self.light.line(request.line).default_percent if asked is None else asked
+
     def _card(self, request: VolumeRequest, timing: Timing) -> dict[str, Value]:
         """Return what the controller is told as a whole."""
         return {
@@ -350,7 +353,7 @@ class TriggeredSlicer:
         mw_per_percent = self.light.line(line).mw_per_percent
         return {
             "line": line,
-            "requested_percent": request.power_percent,
+            "requested_percent": self._percent(request),
             "percent": percent,
             "power_mw": None if mw_per_percent is None else percent * mw_per_percent,
             "lit_ms": float(request.num_slices * timing.laser_ms),

@@ -83,7 +83,8 @@ def acquire_volume(
         Field(
             min_length=1,
             max_length=4,
-            description="The power of each of the lines, in percent; by default as it is set.",
+            description="The power of each of the lines, in percent; by default as the "
+            "instrument file has it.",
         ),
     ] = None,
     light_sheet: LightSheet = inject("light_sheet"),

@@ -51,7 +51,7 @@ from gently.core.access import (
     ProposalNotFoundError,
     ScopeError,
 )
-from gently.core.detections import DetectionNotFoundError
+from gently.core.detection_values import DetectionNotFoundError
 from gently.core.device_layer import DeviceLayer
 from gently.core.errors import (
     DeviceNotFoundError,

@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from gently.api.models import Answer, Json, OwnBody
 from gently.api.routes import ApiRoute, Call, Given
 from gently.core.access import Scope
-from gently.core.detections import DetectionRequest, DetectionState
+from gently.core.detection_values import DetectionRequest, DetectionState
 from gently.detector_child import NamedObject, View
 
 __all__ = ["DETECTION_ROUTES"]

@@ -6,7 +6,8 @@ from contextlib import suppress
 from typing import Any
 
 from devices import FindRequest
-from gently.core.detections import DetectionRecord, DetectionRequest, Detections
+from gently.core.detection_values import DetectionRecord, DetectionRequest
+from gently.core.detections import Detections
 from gently.core.errors import GentlyError, WrongStateError
 from gently.core.items import Item
 from gently.detector_child import View

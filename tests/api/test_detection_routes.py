@@ -39,7 +39,7 @@ def source(shared_layer: DeviceLayer) -> VolumeRecord:
 @pytest.fixture(autouse=True, scope="module")
 def warm(shared_layer: DeviceLayer, source: VolumeRecord) -> None:
     """Let the detectors' process be there before the first test: it stays to the last."""
-    from gently.core.detections import DetectionRequest
+    from gently.core.detection_values import DetectionRequest
 
     record = shared_layer.detections.submit(DetectionRequest(source_uid=source.uid))
     until(lambda: shared_layer.detections.get(record.uid).has_ended)

@@ -74,7 +74,7 @@ def test_a_motion_teaches_how_long_the_next_one_takes(bench: Bench) -> None:
 
 def test_a_drive_that_tells_no_speed_settles_as_a_piezo_does(tmp_path: Path) -> None:
     with demo.booted(load_instrument_file("twin"), tmp_path) as twin:
-        piezo = twin.instrument.devices["piezo"]
+        piezo = twin.instrument.devices["piezo_a"]
         assert isinstance(piezo, Stage)
         for z_um in (1, -1, 3, -3, 9, -9, 27, -27, 81, -81, 1, 60):
             piezo.set(z_um).wait(10)

@@ -218,7 +218,7 @@ def test_for_another_place_only_the_place_is_told(
     told.clear()
     take(twin, replace(REQUEST, center_um=25))
     assert told[:2] == [
-        (MASTER, "SingleAxisYOffset(deg)", pytest.approx((25 + 8.9399) / 105.6616)),
+        (MASTER, "SingleAxisYOffset(deg)", slicer(twin).views["a"].calibration.deg(25)),
         (PIEZO, "SingleAxisOffset(um)", 25),
     ]
     assert told[2:] == STATES

@@ -23,7 +23,7 @@ from devices import HardwareDevice, InstrumentFile, instrument_file
 from gently.agent.commands import BUILTINS
 from gently.agent.run_once import Exit
 from gently.api import ROUTES, SOCKETS
-from gently.core.detections import DetectionState
+from gently.core.detection_values import DetectionState
 from gently.core.lifecycle import ItemState, Step
 from gently.core.operations import cli as audit_cli
 from gently.core.queue import Result

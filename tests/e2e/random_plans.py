@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from devices import FocusDrive, LightSheet, XYStage, built_in_instruments
+from devices.twin.hub import TwinHub
 from gently.core.catalogue import Catalogue
 from gently.core.device_layer import DeviceLayer
 from gently.core.errors import PlanRefusedError
@@ -98,7 +99,8 @@ X_UM = mostly(floats(-80, 80), floats(-2400, 1100))
 Y_UM = mostly(floats(-80, 80), floats(-1800, 700))
 FOCUS_UM = mostly(floats(120, 180), floats(30, 270))
 PIEZO_UM = mostly(floats(-60, 60), floats(-230, 230))
-EXPOSURE_MS = mostly(floats(0.1, 5), st.sampled_from([0.05, 0.1, 20.0, 10_001.0]))
+QUARTERS_MS = st.integers(1, 20).map(lambda quarters: quarters / 4)  # as the controller counts
+EXPOSURE_MS = mostly(QUARTERS_MS, st.sampled_from([0.05, 0.1, 20.0, 10_001.0]))
 STAGE = st.fixed_dictionaries({"x_um": X_UM, "y_um": Y_UM})
 DRIVE = st.one_of(
     st.fixed_dictionaries({"z_um": FOCUS_UM, "drive": st.just("focus")}),
@@ -271,9 +273,10 @@ class Track:
             self.figures.light.append(light_ms / lit_ms)
 
     def _lit_ms(self) -> float:
-        """Return for how long the twin's gate was open since it was made."""
-        shutter = self._layer.device("shutter")
-        return self._layer.instrument.core.numbers(shutter.label, ["OpenTimeMs"])["OpenTimeMs"]
+        core = self._layer.instrument.core
+        hub: TwinHub = core.ask("TwinHub", lambda mmc: mmc._pydevices["TwinHub"])
+        counted = hub.world.light.count()
+        return counted.open_ms + sum(counted.lit_ms.values())
 
     def _clear(self) -> None:
         for record in self._layer.store.list():

@@ -298,7 +298,7 @@ async def pause_and_end(rm: Walk, end: str, status: str) -> None:
 
 
 async def resume(rm: Walk) -> None:
-    await rm.item_execute(BPlan("acquire_volume", num_slices=200, exposure_ms=20, step_um=0.1))
+    await rm.item_execute(BPlan("acquire_volume", num_slices=200, exposure_ms=10, step_um=0.1))
     await rm.wait_for_condition(lambda status: status["re_state"] == "running", timeout=WAIT_S)
     assert "busy" in await rm.refused("item_execute", sleep())
     await rm.re_pause("deferred")

@@ -22,11 +22,6 @@ class FaultyCamera(SpimCamera):
         self.fault: Fault = iter
 
     def start_sequence(self, n: int | None, get_buffer: Buffer) -> Iterator[Mapping[str, Any]]:
-        for pixels, tags in self.fault(self._made(n)):
-            get_buffer(pixels.shape, np.uint16)[:] = pixels
-            yield tags
-
-    def _made(self, n: int | None) -> Iterator[Picture]:
         made: list[np.ndarray[Any, np.dtype[np.uint16]]] = []
 
         def sensor(shape: tuple[int, int], dtype: type[np.uint16]) -> Any:
@@ -34,8 +29,16 @@ class FaultyCamera(SpimCamera):
             return made[-1]
 
         count = None if n is None else n + self.extra_frames
-        for tags in super().start_sequence(count, sensor):
-            yield made.pop(), tags
+        # At once, so that it is ready for the first trigger.
+        exposed = super().start_sequence(count, sensor)
+        return self._arrived(((made.pop(), tags) for tags in exposed), get_buffer)
+
+    def _arrived(
+        self, pictures: Iterator[Picture], get_buffer: Buffer
+    ) -> Iterator[Mapping[str, Any]]:
+        for pixels, tags in self.fault(pictures):
+            get_buffer(pixels.shape, np.uint16)[:] = pixels
+            yield tags
 
 
 def drops(*lost: int) -> Fault:
