@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from gently.api.models import Answer, Json, OwnBody
+from gently.api.models import Answer, Json, Nothing, OwnBody
 from gently.api.routes import ApiRoute, Call, Given
 from gently.core.access import Scope
 from gently.core.detection_values import DetectionRequest, DetectionState
@@ -163,7 +163,7 @@ async def _cancel(call: Call[DetectionPath]) -> Given:
     return (await run_in_threadpool(cancel, call.body.detection_uid)).message()
 
 
-async def _detector(call: Call[OwnBody]) -> Given:
+async def _detector(call: Call[Nothing]) -> Given:
     return await run_in_threadpool(call.layer.detections.status)
 
 

@@ -245,7 +245,10 @@ class QueueStore:
         ]
         self._db.executemany("UPDATE item SET place = ? WHERE item_uid = ?", moved)
         known = {id(item) for item in before.waiting}
-        self._put([item for item in after.waiting if id(item) not in known], places)
+        new = [item for item in after.waiting if id(item) not in known]
+        for uid in frozenset(before.uids()) & {item.item_uid for item in new}:
+            self._forget("item_uid = ?", uid)  # changed since: its key stands for what it was
+        self._put(new, places)
         if left := frozenset(before.uids()) - frozenset(after.uids()):
             # What was replaced by another is gone; the others have begun, or were removed.
             left -= {item.item_uid for item in (*after.unfinished, *after.aside, *after.history)}

@@ -224,6 +224,23 @@ def test_a_request_that_comes_late_is_known_although_its_item_was_cleared_from_t
     assert queue.search(limit=10) == []
 
 
+@pytest.mark.parametrize("keeps_its_uid", [True, False])
+def test_a_request_that_comes_late_is_known_although_its_item_was_changed_since(
+    disk: Disk, keeps_its_uid: bool
+) -> None:
+    queue = disk.queue()
+    once = Item(name="once", key="k")
+    queue.add(once, len)
+    other = Item(name="other", **({"item_uid": once.item_uid} if keeps_its_uid else {}))
+    queue.update(once.item_uid, other)
+
+    queue = disk.queue()
+    with pytest.raises(AlreadySubmittedError) as known:
+        queue.add(Item(name="once", key="k"), len)
+    assert [item.item_uid for item in known.value.items] == [once.item_uid]
+    assert queue.snapshot().waiting == (other,)
+
+
 def test_the_whole_history_is_read_in_pages_and_searched(disk: Disk) -> None:
     queue = disk.queue()
     for number in range(1_005):

@@ -34,7 +34,7 @@ def test_its_signature_is_its_schema(layer: DeviceLayer) -> None:
     assert schema["required"] == ["count"]
     count, exposure = schema["properties"]["count"], schema["properties"]["exposure_ms"]
     assert (count["minimum"], count["maximum"]) == (1, 100)
-    assert exposure["x-limits"] == {"light_sheet": [0.1, 10000]}
+    assert exposure["x-limits"] == {"light_sheet": [0.25, 10.0], "bottom": [0.1, 1000.0]}
     assert schema["properties"]["stage"]["enum"] == ["xy_stage"]
 
 
