@@ -155,7 +155,7 @@ def _posted(http: Connection, path: str, **body: Any) -> dict[str, Any]:
 def _preflights_s(service: Service) -> float:
     """Return how long it takes to validate and preflight plans that are all different."""
     items = [
-        {"name": "acquire_volume", "kwargs": {"num_slices": 10 + n, "exposure_ms": 5 + n / 10}}
+        {"name": "acquire_volume", "kwargs": {"num_slices": 10 + n, "exposure_ms": 5 + n % 20 / 4}}
         if n % 2
         else {"name": "move_stage", "kwargs": {"x_um": float(n), "y_um": -float(n)}}
         for n in range(_PLANS)

@@ -172,7 +172,7 @@ def _acquire_and_kill(layer: Script, chance: random.Random) -> set[str]:
 def _request(chance: random.Random) -> dict[str, JsonValue]:
     return {
         "num_slices": chance.randint(1, 12),
-        "exposure_ms": 0.1,
+        "exposure_ms": 0.25,
         "step_um": chance.choice([0.0, 0.25]),
         **chance.choice(_KEPT),
     }

@@ -32,7 +32,7 @@ def test_a_device_layer_that_dies_in_mid_volume_leaves_no_file_under_a_final_nam
     storage = tmp_path / "data"
     layer = device_layer(storage=storage)
     with layer.client() as client:
-        client.execute(client.plans().acquire_volume(num_slices=200, exposure_ms=20, step_um=0.1))
+        client.execute(client.plans().acquire_volume(num_slices=300, exposure_ms=10, step_um=0.1))
         while not list((storage / "volumes").glob("*.part")):
             time.sleep(0.005)
         time.sleep(0.3)
@@ -81,7 +81,7 @@ def test_a_signal_ends_it_cleanly_every_time(
             case 1:
                 client.execute(client.plans().move_stage(x_um=900, y_um=500))
             case 2:
-                client.execute(client.plans().acquire_volume(num_slices=100, exposure_ms=20))
+                client.execute(client.plans().acquire_volume(num_slices=300, exposure_ms=10))
             case 3:
                 client.execute(client.plans().sleep(duration_s=30))
     assert layer.end(number) == 0, layer.said()

@@ -15,7 +15,7 @@ from storage import VolumeStore
 from tests.e2e.conftest import DeviceLayers
 
 _READERS = 10
-_FRAMES = {"num_slices": 200, "exposure_ms": 0.1, "step_um": 0.1}  # 385 frames/s
+_FRAMES = {"num_slices": 200, "exposure_ms": 0.25, "step_um": 0.1}
 _REST_S = 0.002
 
 
