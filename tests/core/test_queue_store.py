@@ -231,7 +231,7 @@ def test_a_request_that_comes_late_is_known_although_its_item_was_changed_since(
     queue = disk.queue()
     once = Item(name="once", key="k")
     queue.add(once, len)
-    other = Item(name="other", **({"item_uid": once.item_uid} if keeps_its_uid else {}))
+    other = Item(name="other", item_uid=once.item_uid if keeps_its_uid else "its own")
     queue.update(once.item_uid, other)
 
     queue = disk.queue()

@@ -140,7 +140,7 @@ def test_a_process_that_is_killed_at_its_work_or_at_its_rest_is_replaced(doomed:
 def test_in_a_flood_of_orders_some_wait_the_others_are_refused_and_all_are_told(
     doomed: Bench,
 ) -> None:
-    at_work = doomed.bad("hang", timeout_s=3)
+    at_work = doomed.bad("hang", timeout_s=100)
     doomed.pid_at_work()
     impatient = [doomed.begin(timeout_s=0.3), doomed.begin(timeout_s=0.3)]
     patient = doomed.bad("nothing")

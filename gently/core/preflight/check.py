@@ -43,7 +43,8 @@ class Budget:
     Parameters
     ----------
     steps, seconds
-        At most.
+        At most; the first few messages are followed however long they take, so that a busy
+        machine refuses what an idle one does.
     has_to_end
         Whether a plan that goes on beyond is refused.
     """
@@ -310,7 +311,7 @@ class _Walk:
     def _is_at_the_end_of_its_budget(self) -> bool:
         if self.steps >= self._budget.steps or self._has_said_enough:
             return True
-        return time.monotonic() >= self._deadline
+        return self.steps >= _BATCH and time.monotonic() >= self._deadline
 
     @property
     def _has_said_enough(self) -> bool:
