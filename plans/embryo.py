@@ -17,6 +17,8 @@ from plans.values import Embryo
 __all__ = ["acquire_embryo"]
 
 _SWEEP_UM: Final = (15.0, 5.0)
+_MOST_OFF_UM: Final = 1.0
+"""As of a calibration that is just good enough: the slices of a volume are lit by calibration."""
 
 
 def acquire_embryo(
@@ -40,7 +42,8 @@ def acquire_embryo(
     -------
     dict
         ``focus`` as of `focus`, and ``volume`` as of `acquire_volume`: null if the focus was
-        refused, when there is nothing worth its light.
+        refused, or showed that the sheet is not where the calibration has it: the `reason` says
+        so, and there is nothing worth its light.
     """
     where: list[Any] = [stage, (embryo.x_um, embryo.y_um)]
     if embryo.z_um is not None:
@@ -49,9 +52,21 @@ def acquire_embryo(
     request = replace(
         focus_request(exposure_ms, "a", line, power_percent), labels=Labels(embryo=embryo.name)
     )
-    found = yield from Focuser(light_sheet, stages, request, metric, *_SWEEP_UM).go()
+    focuser = Focuser(light_sheet, stages, request, metric, *_SWEEP_UM)
+    found = yield from focuser.go()
     if found["quality"] == "refused":
         return {"focus": found, "volume": None}
+    off_um = found["offset_um"]
+    if light_sheet.has_sheet and abs(off_um) > _MOST_OFF_UM:
+        was_um = found["best_um"] - off_um
+        yield from bps.mv(focuser.drive, was_um)
+        reason = (
+            f"the sheet is seen sharpest {off_um:.2f} µm from where its calibration has it, and "
+            f"may be {_MOST_OFF_UM:g} µm: the slices would be lit beside it. Calibrate again "
+            "(calibrate_piezo_galvo)."
+        )
+        told = {"reason": reason, "at_um": (yield from focuser.where())}
+        return {"focus": {**found, **told}, "volume": None}
     request = replace(request, num_slices=num_slices, step_um=step_um)
     volume = take_volume(request, light_sheet, stages)
     ((taken,)) = yield from bpp.stage_wrapper(volume, [light_sheet])

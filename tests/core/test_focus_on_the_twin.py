@@ -1,12 +1,14 @@
 """Focus, calibration and survey on the twin, which knows the truth; 20 seeds are a benchmark."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.focus import EMPTY_UM, POWER_PERCENT, run, survey, twin
 from devices import LightSheet
+from devices.triggered import TriggeredSlicer
 from devices.twin import Phantom, sheets
 from gently.core.calibrations import Calibrations
 from gently.core.device_layer import DeviceLayer
@@ -80,6 +82,25 @@ def test_an_embryo_is_acquired_in_focus_and_its_light_is_its_own(layer: DeviceLa
     (dose,) = layer.doses.doses(embryo="second")
     assert dose.volumes == 3
     assert dose.dose.energy_mj is not None
+
+
+def test_no_volume_is_taken_where_the_sheet_is_not_where_its_calibration_has_it(
+    layer: DeviceLayer,
+) -> None:
+    sheet = layer.instrument.devices["light_sheet"]
+    assert isinstance(sheet, LightSheet)
+    slicer = sheet.slicer
+    assert isinstance(slicer, TriggeredSlicer)
+    true = slicer.views["a"].calibration
+    x_um, y_um, z_um = Phantom(SEED).embryos[1].centre_um
+    embryo = {"name": "third", "x_um": x_um, "y_um": y_um, "z_um": z_um}
+    sheet.calibrate("a", replace(true, offset_um=true.offset_um + 4))
+    found = run(layer, "acquire_embryo", embryo=embryo, power_percent=POWER_PERCENT, num_slices=5)
+    sheet.calibrate("a", true)
+    assert found["volume"] is None
+    assert found["focus"]["offset_um"] == pytest.approx(-4, abs=0.5)
+    assert found["focus"]["at_um"] == pytest.approx(found["focus"]["best_um"] + 4, abs=0.5)
+    assert "Calibrate again" in found["focus"]["reason"]
 
 
 def test_an_empty_field_is_refused_and_nothing_is_changed(layer: DeviceLayer) -> None:
