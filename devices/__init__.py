@@ -40,7 +40,7 @@ from devices.piezo import Piezo
 from devices.scanner import Scanner
 from devices.shutter import Shutter
 from devices.stage import FocusDrive, Stage, XYStage
-from devices.triggered import Calibration
+from devices.triggered import Calibration, TriggeredSlicer
 
 __all__ = [
     "AcquiredVolume",
@@ -81,6 +81,7 @@ __all__ = [
     "Shutter",
     "Stage",
     "StoppedError",
+    "TriggeredSlicer",
     "Use",
     "ViewName",
     "Views",

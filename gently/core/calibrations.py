@@ -77,10 +77,13 @@ class Calibrations:
         self._instrument = instrument
         self._kept = self._read()
 
+    def latest(self) -> Mapping[tuple[str, ViewName], KeptCalibration]:
+        """Return the latest of this instrument, by light sheet and view; valid or not."""
+        return {(kept.light_sheet, kept.view): kept for kept in self._kept if self._is_ours(kept)}
+
     def apply(self, devices: Mapping[str, HardwareDevice]) -> None:
         """Let each light sheet use its latest calibration, unless that is no longer valid."""
-        latest = {(kept.light_sheet, kept.view): kept for kept in self._kept if self._is_ours(kept)}
-        for kept in latest.values():
+        for kept in self.latest().values():
             device = devices.get(kept.light_sheet)
             if not isinstance(device, LightSheet):
                 continue

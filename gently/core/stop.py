@@ -17,7 +17,7 @@ from gently.core.errors import WrongStateError
 from gently.core.queue import PlanQueue
 from gently.core.runner import Order, Runner
 
-__all__ = ["DeviceAfterStop", "StopReport", "stop_everything", "stop_for_good"]
+__all__ = ["DeviceAfterStop", "StopReport", "stop_devices", "stop_everything", "stop_for_good"]
 
 LOGGER = logging.getLogger(__name__)
 _DEVICE_S = 2.0
@@ -94,16 +94,7 @@ def stop_everything(
     stopping = _Round(devices, _stop)  # without waiting for the plan
     errors = stopping.errors()
     ended = plan.ended.wait(_PLAN_S)
-    readings: dict[str, Any] = {}
-
-    def read_back(device: HardwareDevice) -> None:
-        with instrument.core.past_the_queue():
-            try:
-                device.check_safe()
-            finally:  # one that is not safe is read as well: where it is matters most
-                readings[device.name] = device.readback()
-
-    errors = {**_Round(devices, read_back).errors(), **errors}
+    found = _read_back(instrument, errors)
     if ended:
         instrument.core.release()
     else:
@@ -111,14 +102,20 @@ def stop_everything(
             target=_release_later, args=(instrument, plan.ended), name="release", daemon=True
         ).start()
     return StopReport(
-        devices={
-            name: DeviceAfterStop(name not in errors, readings.get(name, {}), errors.get(name))
-            for name in devices
-        },
+        devices=found,
         item_uid=plan.item.item_uid if plan.item else None,
         plan_ended=ended,
         seconds=time.monotonic() - began,
     )
+
+
+def stop_devices(instrument: Instrument) -> Mapping[str, DeviceAfterStop]:
+    """Stop every device at once and read it back, where no plan runs; blocks for 4 s at most.
+
+    Nothing moves afterwards, until the core is released.
+    """
+    instrument.core.latch()
+    return _read_back(instrument, _Round(instrument.devices, _stop).errors())
 
 
 def stop_for_good(instrument: Instrument, runner: Runner, timeout_s: float) -> bool:
@@ -137,6 +134,24 @@ def stop_for_good(instrument: Instrument, runner: Runner, timeout_s: float) -> b
 
 def _stop(device: HardwareDevice) -> None:
     device.stop()
+
+
+def _read_back(instrument: Instrument, errors: Mapping[str, str]) -> Mapping[str, DeviceAfterStop]:
+    """Return what is found of each device after a stop, with what went wrong in it."""
+    readings: dict[str, Any] = {}
+
+    def look(device: HardwareDevice) -> None:
+        with instrument.core.past_the_queue():
+            try:
+                device.check_safe()
+            finally:  # one that is not safe is read as well: where it is matters most
+                readings[device.name] = device.readback()
+
+    errors = {**_Round(instrument.devices, look).errors(), **errors}
+    return {
+        name: DeviceAfterStop(name not in errors, readings.get(name, {}), errors.get(name))
+        for name in instrument.devices
+    }
 
 
 def _release_later(instrument: Instrument, ended: threading.Event) -> None:
