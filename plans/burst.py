@@ -11,7 +11,13 @@ from pydantic import Field
 from devices import Compression, FileFormat, Labels, LightSheet, VolumeRequest
 from plans.acquisition import take_volume
 from plans.messages import acquisition, alike, clock
-from plans.parameters import ExposureMs, inject
+from plans.parameters import (
+    ExposureMs,
+    LineParameter,
+    PowerParameter,
+    ViewParameter,
+    inject,
+)
 
 __all__ = ["burst"]
 
@@ -29,6 +35,9 @@ def burst(
             description="Middle of the sweeps on the slice drive, in µm; by default where it is."
         ),
     ] = None,
+    view: ViewParameter = "a",
+    line: LineParameter = None,
+    power_percent: PowerParameter = None,
     file_format: Annotated[FileFormat, Field(description="As of acquire_volume.")] = "ome-tiff",
     compression: Annotated[Compression, Field(description="As of acquire_volume.")] = "none",
     light_sheet: LightSheet = inject("light_sheet"),
@@ -51,6 +60,9 @@ def burst(
         exposure_ms=exposure_ms,
         step_um=step_um,
         center_um=center_um,
+        view=view,
+        line=line or "",
+        power_percent=power_percent,
         file_format=file_format,
         compression=compression,
     )
