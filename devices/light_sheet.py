@@ -29,6 +29,7 @@ from devices.pace import Line, Pace
 from devices.progress import VolumeStatus
 from devices.slicing import Places, Slicer
 from devices.stage import Stage
+from devices.stage_space import to_stage_um
 from devices.stream_documents import stream_documents
 from devices.triggered import Calibration, TriggeredSlicer
 
@@ -436,9 +437,31 @@ class LightSheet(HardwareDevice):
                     "siblings": siblings,
                     "light": dict(light),
                     **self._calibration(view),
+                    **self._in_stage_space(view, request, center_um, (height, width), found_um),
                 },
             )
         return planned
+
+    def _in_stage_space(
+        self,
+        view: ViewName,
+        request: VolumeRequest,
+        center_um: float,
+        size_px: tuple[int, int],
+        found_um: Mapping[str, float],
+    ) -> dict[str, Any]:
+        """Return where the voxels of a side lie on the stage; nothing if that is not known."""
+        side = self.slicer.views[view]
+        found = to_stage_um(
+            side.axes,
+            request,
+            drive=side.drive.name,
+            center_um=center_um,
+            size_px=size_px,
+            pixel_size_um=side.camera.pixel_size_um,
+            positions_um=found_um,
+        )
+        return {} if found is None else {"to_stage_um": found}
 
     def _positions_um(self) -> dict[str, float]:
         found: dict[str, float] = {}

@@ -61,7 +61,7 @@ class TriggeredView(View):
 
     Parameters
     ----------
-    camera, drive
+    camera, drive, axes
         As of `View`; the drive is a piezo.
     scanner
         What lights it.
