@@ -19,7 +19,6 @@ from devices.planning import Plans
 from devices.progress import VolumeStatus
 from devices.slicing import Places, Slicer
 from devices.stage import Stage
-from devices.stage_space import to_stage_um
 from devices.stream_documents import stream_documents
 from devices.taking import Order, Parts, Taking
 from devices.triggered import Calibration, TriggeredSlicer
@@ -329,7 +328,6 @@ class LightSheet(HardwareDevice):
     def _note(
         self, order: Order, planned: Plans, volumes: Mapping[ViewName, AcquiredVolume]
     ) -> None:
-<<<<<<< HEAD
         """Take note of what was published, before its status ends."""
         keys = self.data_keys(order.request.views)
         for view, volume in volumes.items():
@@ -338,149 +336,3 @@ class LightSheet(HardwareDevice):
                 volume, order.request, data_key=keys[view], shape=self._shape
             )
         self.published = volumes
-=======
-        try:
-            volumes = self._take(request, status, cancelled)
-            keys = self.data_keys(request.views)
-            for view, volume in volumes.items():
-                self._documents += stream_documents(
-                    volume, request, data_key=keys[view], shape=self._shape
-                )
-            self.published = volumes
-        except Exception as error:  # noqa: BLE001 - the top of a thread
-            LOGGER.info("%s gave up its volume: %s", self.name, error)
-            if status.is_given_up:
-                status.set_finished()
-            else:
-                status.set_exception(error)
-        else:
-            status.set_finished()
-
-    def _take(
-        self, request: VolumeRequest, status: VolumeStatus, cancelled: threading.Event
-    ) -> Mapping[ViewName, AcquiredVolume]:
-        began = time.monotonic()
-        found_um = self._positions_um()
-        drives_um: Places = {
-            view: found_um[f"{one.drive.name}.z"] for view, one in self.slicer.views.items()
-        }
-        self.slicer.check(request, drives_um)
-        centers_um = self.slicer.centers_um(request, drives_um)
-        planned = self._plan(request, centers_um, found_um)
-        course = self.slicer.course(request, drives_um)
-        came = dict.fromkeys(request.views, 0)
-        with ExitStack() as shelf:
-            sinks = {
-                view: shelf.enter_context(self._open_sink(one)) for view, one in planned.items()
-            }
-            try:
-                with self.slicer.slices(request, centers_um, planned, cancelled) as slices:
-                    for sink in sinks.values():
-                        sink.lit()
-                    for one in slices:
-                        sinks[one.view].write(
-                            one.pixels, index=one.index, delta_t_s=one.elapsed_s, z_um=one.z_um
-                        )
-                        came[one.view] += 1
-                        status.progress(sum(came.values()))
-            except AcquisitionError as error:
-                raise self._short(request, sinks, came, error) from error
-            volumes = {view: sink.finish() for view, sink in sinks.items()}
-        left_out_s = time.monotonic() - began - course.seconds
-        self.paces[request.file_format].learn(self.volume_bytes(request), left_out_s)
-        return volumes
-
-    def _short(
-        self,
-        request: VolumeRequest,
-        sinks: Mapping[ViewName, FrameSink],
-        came: Mapping[ViewName, int],
-        error: AcquisitionError,
-    ) -> AcquisitionError:
-        """Say why volumes fell short, and keep what came of them if that was asked for."""
-        why = str(error)
-        if waited_s := sum(sink.back_pressure_s for sink in sinks.values()):
-            why += f" The camera had waited {waited_s:.3g} s for the disk."
-        if not any(came.values()) or request.on_short == "discard":
-            return AcquisitionError(f"{why} Nothing of the volume is kept.")
-        kept = [sinks[view].keep(why).uid for view, frames in came.items() if frames]
-        return AcquisitionError(
-            f"{why} What came is kept as the incomplete volume {' and '.join(kept)}."
-        )
-
-    def _plan(
-        self, request: VolumeRequest, centers_um: Places, found_um: Mapping[str, float]
-    ) -> Mapping[ViewName, PlannedVolume]:
-        """Read from the hardware all that has to be known before the light goes on."""
-        light = self.slicer.arm(request, centers_um)
-        uids = {view: uuid4().hex for view in request.views}
-        planned: dict[ViewName, PlannedVolume] = {}
-        for view, center_um in centers_um.items():
-            camera, drive = self.slicer.views[view].camera, self.slicer.views[view].drive
-            height, width, dtype = camera.frame_format()
-            self._shape, self._dtype = (request.num_slices, height, width), dtype.str
-            siblings = [uid for other, uid in uids.items() if other != view]
-            planned[view] = PlannedVolume(
-                shape=(request.num_slices, height, width),
-                dtype=dtype.name,
-                pixel_size_um=camera.pixel_size_um,
-                step_um=request.step_um,
-                exposure_ms=float(camera.read()[f"{camera.name}_exposure"]["value"]),
-                positions_um=found_um,
-                first_z_um=request.position_um(center_um, 0),
-                z_tolerance_um=drive.tolerance_um,
-                significant_bits=camera.significant_bits(),
-                frames_differ=camera.frames_differ,
-                camera=camera.name,
-                run_uid=request.run_uid,
-                file_format=request.file_format,
-                compression=request.compression,
-                uid=uids[view],
-                labels=_labels(request, view, str(light.get("line", ""))),
-                metadata={
-                    "view": view,
-                    "siblings": siblings,
-                    "light": dict(light),
-                    **self._calibration(view),
-                    **self._in_stage_space(view, request, center_um, (height, width), found_um),
-                },
-            )
-        return planned
-
-    def _in_stage_space(
-        self,
-        view: ViewName,
-        request: VolumeRequest,
-        center_um: float,
-        size_px: tuple[int, int],
-        found_um: Mapping[str, float],
-    ) -> dict[str, Any]:
-        """Return where the voxels of a side lie on the stage; nothing if that is not known."""
-        side = self.slicer.views[view]
-        found = to_stage_um(
-            side.axes,
-            request,
-            drive=side.drive.name,
-            center_um=center_um,
-            size_px=size_px,
-            pixel_size_um=side.camera.pixel_size_um,
-            positions_um=found_um,
-        )
-        return {} if found is None else {"to_stage_um": found}
-
-    def _positions_um(self) -> dict[str, float]:
-        found: dict[str, float] = {}
-        for stage in self._stages:
-            values = [reading["value"] for reading in stage.read().values()]
-            for axis, value in zip(stage.limits, values, strict=True):
-                found[f"{stage.name}.{axis}"] = float(value)
-        return found
-
-
-def _labels(request: VolumeRequest, view: ViewName, line: str) -> Labels:
-    """Return by what the volume of one view is to be found."""
-    channel = request.labels.channel or line
-    if len(request.views) > 1:
-        channel = f"{channel} {view}".strip()
-    return replace(request.labels, channel=channel)
->>>>>>> truth

@@ -611,7 +611,7 @@ class TestRunning:
         assert result.volumes == (result.volume,)
 
     def test_returns_every_volume_of_a_plan_that_took_several(self) -> None:
-        volume = {"uid": "u", "path": "u.tif", "shape": [1, 2, 3], "dtype": "uint16"}
+        volume: dict[str, Any] = {"path": "u.tif", "shape": [1, 2, 3], "dtype": "uint16"}
         both = [{**volume, "uid": uid, "session_id": "s"} for uid in "ab"]
         value = {"acquisition_uid": "c", "volumes": both}
         result = Result(exit_status="completed", return_value=value)
