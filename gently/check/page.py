@@ -5,15 +5,17 @@ from datetime import datetime
 from html import escape
 from importlib.resources import files
 
-from gently.check.report import Finding, Group, Report, Status
+from gently.check.report import Finding, Group, Report, Status, counts
 
 __all__ = ["page"]
 
 _ORDER = (Status.FAILED, Status.ATTENTION, Status.OK, Status.NOT_DONE)
+_URGENT = (Status.FAILED, Status.ATTENTION)
 _VERDICTS = {
     Status.FAILED: "Something is not as it has to be",
     Status.ATTENTION: "Nothing failed; look at what is marked",
-    Status.OK: "All that was checked is as it has to be",
+    Status.OK: "All is as it has to be",
+    Status.NOT_DONE: "Nothing failed, and not all was looked at",
 }
 
 
@@ -29,6 +31,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>"
     yield from _head(report)
+    yield from _overview(report)
     yield from _urgent(report)
     for group in Group:
         found = [one for one in report.findings if one.group is group]
@@ -67,6 +70,21 @@ def _leave(report: Report) -> str:
     }[report.consent]
 
 
+def _overview(report: Report) -> Iterator[str]:
+    """Yield a line for each group, which leads to it."""
+    yield "<nav>"
+    for group in Group:
+        found = [one for one in report.findings if one.group is group]
+        if not found:
+            continue
+        worst = _worst(found)
+        numbers = counts(found)
+        said = ", ".join(f"{numbers[one]} {one}" for one in _ORDER if numbers[one])
+        yield f'<a class="{_class(worst)}" href="#{_anchor(group)}">'
+        yield f"<b>{escape(_sentence(group))}</b> <span>{escape(said)}</span></a>"
+    yield "</nav>"
+
+
 def _urgent(report: Report) -> Iterator[str]:
     """Yield what somebody has to look at, the worst first, with what to do."""
     for status, heading in ((Status.FAILED, "Failed"), (Status.ATTENTION, "Needs a look")):
@@ -87,10 +105,11 @@ def _urgent(report: Report) -> Iterator[str]:
 
 
 def _group(group: Group, found: list[Finding]) -> Iterator[str]:
-    yield f"<section>\n<h2>{escape(_sentence(group))}</h2>\n<ul class=findings>"
+    heading = escape(_sentence(group))
+    yield f'<section id="{_anchor(group)}">\n<h2>{heading}</h2>\n<ul class=findings>'
     for one in found:
         yield f'<li class="{_class(one.status)}"><span class=status>{escape(one.status)}</span>'
-        yield f"<div><h3>{escape(one.name)}</h3>"
+        yield f"<h3>{escape(one.name)}</h3><div>"
         if one.says:
             yield f"<p>{escape(_sentence(one.says))}</p>"
         yield from _measured(one)
@@ -133,9 +152,13 @@ def _foot(report: Report) -> Iterator[str]:
 
 
 def _worst(findings: Iterable[Finding]) -> Status:
-    """Return the worst status; what was not done is no worse than what is well."""
+    """Return the worst status; what was not done is worse than what is well."""
     found = {one.status for one in findings}
-    return next((one for one in (Status.FAILED, Status.ATTENTION) if one in found), Status.OK)
+    return next(one for one in (*_URGENT, Status.NOT_DONE, Status.OK) if one in found)
+
+
+def _anchor(group: Group) -> str:
+    return str(group).replace(" ", "-")
 
 
 def _class(status: Status) -> str:
