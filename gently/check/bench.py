@@ -1,6 +1,7 @@
 """The microscope under examination, and what every part of the check asks of it."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from devices import (
 from gently.check.report import Finding, Group, LightUsed
 from gently.core.calibrations import Calibrations
 
-__all__ = ["Axis", "Bench", "Shelf", "Step", "Taken", "axes_of"]
+__all__ = ["Axis", "Bench", "Shelf", "Step", "Taken", "axes_of", "moved"]
 
 D = TypeVar("D", bound=HardwareDevice)
 _VOLUME_S = 30.0
@@ -252,6 +253,21 @@ def _ended(sheet: LightSheet, status: StatusBase, timeout_s: float) -> None:
             f"{sheet.name} says neither that it is done nor that it is not, after {timeout_s:g} s. "
             "Look at its camera and at its controller."
         ) from None
+
+
+@contextmanager
+def moved(stage: XYStage, name: str, way_um: float) -> Iterator[float]:
+    """Have an axis elsewhere for a while; gives how far it went, as it was read back."""
+    stage.read()
+    start = _axis(stage, name)
+    stage.set(start.asked(start.value + way_um)).wait_answered(stage.timeout_s)
+    yield _axis(stage, name).value - start.value
+    # What comes in between is an error, after which the end of the check brings it back.
+    stage.set(start.asked(start.value)).wait_answered(stage.timeout_s)
+
+
+def _axis(device: HardwareDevice, name: str) -> Axis:
+    return next(axis for axis in axes_of(device) if axis.name == name)
 
 
 def axes_of(device: HardwareDevice) -> Iterator[Axis]:

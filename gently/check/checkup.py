@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from itertools import chain
 
-from devices import DeviceError
+from devices import DeviceError, LimitError
 from gently.check.afterwards import Whereabouts, put_back, whereabouts
 from gently.check.axes import axes
 from gently.check.bench import Bench, Step
@@ -13,13 +13,14 @@ from gently.check.lamps import lamps
 from gently.check.readings import readings
 from gently.check.report import Finding, Group, Status
 from gently.check.stopping import stopping
+from gently.check.sweeps import sweeps
 from gently.check.volumes import volumes
 from gently.core.stop import stop_devices
 
 __all__ = ["Checkup"]
 
 LOGGER = logging.getLogger(__name__)
-_ACTS = (axes, lamps, directions, volumes, stopping)
+_ACTS = (axes, lamps, directions, sweeps, volumes, stopping)
 
 
 class Checkup:
@@ -85,6 +86,8 @@ class Checkup:
             return
         try:
             yield from step.run()
+        except LimitError as error:  # it says nothing against the hardware
+            yield _not_done(step, str(error))
         except DeviceError as error:
             yield Finding(
                 group=step.group,

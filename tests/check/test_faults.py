@@ -7,6 +7,7 @@ import pytest
 
 from devices import HardwareDevice
 from devices.twin.faults import AxisFault, CameraFault
+from devices.twin.spim import Program, Side, Sweep
 from gently.check import Group, Status
 from tests.check.rigs import BOTTOM, STAGE, Rig, booted
 
@@ -75,17 +76,10 @@ def test_each_camera_that_is_not_as_it_was_told_drops_a_frame_or_caps_its_exposu
     assert failed["camera_a exposures"] == "asked for 20 ms, it takes 11 ms"
 
 
-def test_a_line_whose_light_does_not_come_needs_a_look(tmp_path: Path) -> None:
-    power = "power: Laser {} - PowerSetpoint (%)"
-    wrong = {power.format("488-150C"): power.format("637-140C")}
-    with booted(tmp_path, yml=wrong) as rig:
-        found = rig.check("light_sheet")
-    volume = found[Group.VOLUMES, "light_sheet view a"]
-    assert volume.status is Status.ATTENTION
-    assert "no brighter than in the dark" in volume.says
-
-
-def test_a_gate_that_sticks_is_named_and_no_light_is_used_any_more(rig: Rig) -> None:
+def test_a_gate_that_sticks_is_named_and_no_light_is_used_any_more(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devices.lasers._REST_S", 0.05)
     faults, lasers = rig.hub.faults, rig.bench.instrument.devices["lasers"]
 
     def stick(device: HardwareDevice) -> None:
@@ -136,7 +130,7 @@ def test_a_picture_tells_of(
     cfg: Mapping[str, str], yml: Mapping[str, str], failed: dict[str, str], tmp_path: Path
 ) -> None:
     with booted(tmp_path, cfg, yml) as rig:
-        found = rig.check(Group.DIRECTIONS)
+        found = rig.check("bottom")
     says = found.failed(Group.DIRECTIONS)
     assert set(says) == set(failed)
     assert all(words in says[name] for name, words in failed.items())
@@ -146,12 +140,35 @@ def test_a_picture_tells_of(
             assert float(told) == pytest.approx(0.65, rel=0.02)
 
 
-def test_in_an_empty_field_directions_are_not_said_to_be_well(rig: Rig) -> None:
-    rig.bench.instrument.devices["xy_stage"].set((-900, -700)).wait(10)
-    found = rig.check(Group.DIRECTIONS)
+def test_slices_that_are_twice_as_far_apart_or_come_backwards_are_named(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(program: Program, side: Side, index: int, sweep: Sweep) -> float:
+        if side == "B":
+            return sweep.at(program.slices - 1 - index, program.slices)
+        return 2 * sweep.at(index, program.slices) - sweep.offset
+
+    monkeypatch.setattr(Program, "galvo_deg", lambda self, s, i: wrong(self, s, i, self.galvos[s]))
+    monkeypatch.setattr(Program, "piezo_um", lambda self, s, i: wrong(self, s, i, self.piezos[s]))
+    failed = rig.check("light_sheet sweeps").failed(Group.DIRECTIONS)
+    assert set(failed) == {"light_sheet view a sweep", "light_sheet view b sweep"}
+    assert "look whether the controller takes an amplitude" in failed["light_sheet view a sweep"]
+    assert "slices are 2" in failed["light_sheet view a sweep"]
+    assert failed["light_sheet view b sweep"] == "the slices come in the opposite order"
+
+
+def test_in_an_empty_field_without_light_nothing_is_said_to_be_well(tmp_path: Path) -> None:
+    power = "power: Laser {} - PowerSetpoint (%)"
+    wrong = {power.format("488-150C"): power.format("637-140C")}
+    with booted(tmp_path, yml=wrong) as rig:
+        rig.bench.instrument.devices["xy_stage"].set((-900, -700)).wait(10)
+        found = rig.check(Group.DIRECTIONS, "light_sheet")
     directions = [one for one in found.findings if one.group is Group.DIRECTIONS]
     assert {one.status for one in directions} == {Status.NOT_DONE}
-    assert all("nothing in the pictures" in one.says for one in directions)
+    assert all("nothing in the" in one.says for one in directions)
+    volume = found[Group.VOLUMES, "light_sheet view a"]
+    assert volume.status is Status.ATTENTION
+    assert "no brighter than in the dark" in volume.says
 
 
 def test_a_device_that_does_not_answer_is_named_and_not_moved(

@@ -1,10 +1,9 @@
 """The page: the worst first, nothing to fetch, nothing that is run, and it fits a telephone."""
 
 import re
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, ViewportSize, expect
 
 from gently.check import Finding, Group, LightUsed, Report, Status, page
 from gently.check.report import measured
@@ -66,17 +65,13 @@ def test_the_verdict_is_true(findings: tuple[Finding, ...], ended_early: str, ve
     assert f"<h1>{verdict}</h1>" in page(report)
 
 
-def test_it_fits_a_telephone_and_is_dark_where_that_is_wanted(
-    browser: Browser, tmp_path: Path
-) -> None:
-    file = tmp_path / "report.html"
-    file.write_text(page(REPORT), encoding="utf-8")
-    with browser.new_context(
-        viewport={"width": 360, "height": 700}, color_scheme="dark", java_script_enabled=True
-    ) as context:
+def test_it_fits_a_telephone_and_is_dark_where_that_is_wanted(browser: Browser) -> None:
+    viewport: ViewportSize = {"width": 360, "height": 700}
+    with browser.new_context(viewport=viewport, color_scheme="dark") as context:
         shown = context.new_page()
-        shown.goto(file.as_uri())
+        shown.set_content(page(REPORT))
         expect(shown.get_by_role("heading", name="Failed")).to_be_visible()
         assert shown.evaluate("document.documentElement.scrollWidth") <= 360
         ground = shown.evaluate("getComputedStyle(document.body).backgroundColor")
         assert max(map(int, re.findall(r"\d+", ground)[:3])) < 40
+        shown.close()

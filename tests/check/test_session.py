@@ -116,6 +116,7 @@ def test_every_step_of_the_twin_says_what_moves_or_shines(
     assert not report.has_failed
     assert "by +20 µm in x and back" in asked["xy_stage"]
     assert "piezo_a, piezo_b sweeping over 4.5 µm" in asked["light_sheet"]
+    assert "488 at 2 %: 240 ms of light a view" in asked["light_sheet sweeps"]
     assert "488 at 2 %: 50 ms of light each" in asked["light_sheet"]
     assert "open led" in asked["stop"]
     assert all(question.endswith(("?", ".")) for question in asked.values())

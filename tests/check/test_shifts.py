@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import shift as shifted
 
-from gently.check.directions import shift_between
+from gently.check.shifts import shift_between, slices_between
 
 RNG = np.random.default_rng(1)
 
@@ -38,3 +38,15 @@ def test_a_large_picture_is_measured_in_its_own_pixels() -> None:
 def test_noise_is_not_alike_however_it_is_shifted() -> None:
     one, other = RNG.normal(1000, 30, (2, 256, 256))
     assert shift_between(one, other).likeness < 0.2
+
+
+def test_a_volume_whose_middle_moved_shows_its_content_in_other_slices() -> None:
+    world = RNG.normal(0, 1, (40, 64, 64)).cumsum(axis=0)
+    still = RNG.normal(100, 20, (64, 64))  # what is the same in all slices says nothing
+    first, second = world[10:26] + still, world[13:29] + still
+    slices, likeness = slices_between(first, second)
+    assert slices == pytest.approx(-3, abs=0.3)
+    assert likeness > 0.8
+    assert slices_between(second, first)[0] == pytest.approx(3, abs=0.3)
+    empty = still + RNG.normal(0, 5, (2, 16, 64, 64))
+    assert slices_between(*empty)[1] < 0.2
