@@ -84,8 +84,9 @@ def stop_everything(
 ) -> StopReport:
     """Stop every device at once, end the plan, and read everything back.
 
-    Blocks for as long as the slowest device needs, 7 s at most. From the first line on
-    nothing new moves; motions are allowed again once the plan has ended.
+    Blocks for as long as the devices need, and of those that hang for no more than 2 s, twice, and
+    5 s for the plan. From the first line on nothing new moves; motions are allowed again once the
+    plan has ended.
     """
     began = time.monotonic()
     devices = instrument.devices
@@ -110,7 +111,7 @@ def stop_everything(
 
 
 def stop_devices(instrument: Instrument) -> Mapping[str, DeviceAfterStop]:
-    """Stop every device at once and read it back, where no plan runs; blocks for 4 s at most.
+    """Stop every device at once and read it back, where no plan runs; blocks as `stop_everything`.
 
     Nothing moves afterwards, until the core is released.
     """
@@ -186,7 +187,11 @@ class _PlanEnd:
 
 
 class _Round:
-    """Does something with every device at the same time, each on a thread of its own."""
+    """Does something with every device at the same time, each on a thread of its own.
+
+    Time is up when none has ended for a while: those on one serial line can only do so one after
+    the other, at an eighth of a second for each question.
+    """
 
     def __init__(
         self, devices: Mapping[str, HardwareDevice], act: Callable[[HardwareDevice], None]
@@ -204,7 +209,8 @@ class _Round:
     def errors(self) -> dict[str, str]:
         """Wait until all is done, or time is up; return what went wrong, by name."""
         for thread in self._threads:
-            thread.join(max(0.0, self._deadline - time.monotonic()))
+            while thread.is_alive() and (left_s := self._deadline - time.monotonic()) > 0:
+                thread.join(left_s)
         return dict(self._errors)
 
     def _do(self, device: HardwareDevice) -> None:
@@ -214,3 +220,4 @@ class _Round:
             self._errors[device.name] = str(error)
         else:
             del self._errors[device.name]
+        self._deadline = time.monotonic() + _DEVICE_S
