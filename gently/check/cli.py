@@ -1,6 +1,7 @@
 """``gently-check``: looks over a microscope, and says what is and what is not as it has to be."""
 
 import argparse
+import io
 import logging
 import signal
 import sys
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.ERROR)
     logging.getLogger().setLevel(logging.ERROR)  # after the imports: one of them changes it
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # no µ must break a check off
     _on_end_signals(signal.default_int_handler)
     try:
         settings = DeviceLayerSettings(

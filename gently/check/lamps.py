@@ -34,8 +34,9 @@ def lamps(bench: Bench) -> Iterator[Step]:
         yield Step(
             group=Group.LIT,
             name=shutter.name,
-            question=f"Open {shutter.name} and close it at once"
-            + ("? With no laser line selected." if dark else ", which lights the sample?"),
+            question=f"Open {shutter.name}"
+            + (" with no laser line selected" if dark else ", which lights the sample,")
+            + " and close it at once (on for less than a second)?",
             run=partial(_shutter, bench.shelf, shutter, is_dark=dark),
             needs=(shutter.name, *(one.name for one in lasers if dark)),
             is_lit=True,

@@ -128,7 +128,7 @@ def _limits(bench: Bench, device: HardwareDevice, axis: Axis) -> Finding:
             measured("is", axis.value, axis.limits.units),
             measured("low", low, axis.limits.units),
             measured("high", high, axis.limits.units),
-            measured("refuses what is beyond", not passed),
+            measured("refused beyond them", not passed),
         ),
         expected=f"{low:g} to {high:g}{' or 0' if isinstance(device, Lasers) else ''}, and what is "
         "beyond refused without being tried",

@@ -42,7 +42,7 @@ def volumes(bench: Bench) -> Iterator[Step]:
                 f"{_DARK_SLICES} frames at 0 %"
             )
         else:
-            what += f" in the light of {slicer.light.name}"
+            what += f" in the light of {slicer.light.name}, on for less than a second"
         yield Step(
             group=Group.VOLUMES,
             name=sheet.name,
