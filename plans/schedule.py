@@ -128,9 +128,9 @@ class Schedule:
         self.courses = [self._begun(embryo, interval_s, now_s) for embryo in embryos]
 
     def next(self) -> Course | None:
-        """Return whose turn it is; None if all have ended."""
+        """Return whose turn it is, of several that of the one that is behind; None if all ended."""
         open_ones = (course for course in self.courses if not course.ended_by)
-        return min(open_ones, key=lambda course: course.due_s, default=None)
+        return min(open_ones, key=lambda one: (one.due_s, one.time_point), default=None)
 
     def taken(self, course: Course, begun_s: float, interval_s: float) -> None:
         """Note that all channels of a time point were taken, the first from `begun_s` on.
