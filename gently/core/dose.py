@@ -18,12 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from devices import Dose, DoseBudget
+from devices import Dose, DoseBudget, DoseError
 from gently.core.errors import GentlyError
 from storage import Status, VolumeRecord, VolumeSpec, VolumeStore
 
 __all__ = [
-    "DoseBudgetError",
     "DoseLedger",
     "DoseLedgerError",
     "EmbryoDose",
@@ -75,10 +74,6 @@ WHERE uid = ?1
 
 class DoseLedgerError(GentlyError):
     """The ledger of light cannot be read or written; says which and why."""
-
-
-class DoseBudgetError(GentlyError):
-    """A volume is not begun, because it would give an embryo more light than it may have."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +192,7 @@ class DoseLedger:
 
         Raises
         ------
-        DoseBudgetError
+        DoseError
             If it would be more than its embryo may have.
         """
         self._check(spec)
@@ -260,7 +255,7 @@ class DoseLedger:
             return
         had = self.total(spec.embryo)
         if excess := self._budget.excess(had + PlannedLight.of(spec).dose):
-            raise DoseBudgetError(
+            raise DoseError(
                 f"{spec.embryo} would have had {excess} that one embryo may have, and had "
                 f"{had.light_ms:.6g} ms: the volume is not begun. Leave it alone, or raise the "
                 "budget in the settings."

@@ -13,11 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices import Dose, DoseBudget
+from devices import Dose, DoseBudget, DoseError
 from devices.twin import TwinHub
 from gently.core.device_layer import DeviceLayer
 from gently.core.dose import (
-    DoseBudgetError,
     DoseLedger,
     DoseLedgerError,
     EmbryoDose,
@@ -144,7 +143,7 @@ def test_no_volume_is_begun_that_would_be_more_than_its_embryo_may_have(
             with ledger.beginning(spec(light(10, 1), embryo="one")):
                 pass
         with (
-            pytest.raises(DoseBudgetError, match="one would have had 30 ms of light, of 25 ms"),
+            pytest.raises(DoseError, match="one would have had 30 ms of light, of 25 ms"),
             ledger.beginning(spec(light(10, 1), embryo="one")),
         ):
             pass
