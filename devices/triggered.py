@@ -378,14 +378,16 @@ class TriggeredSlicer:
 
     def _light(self, request: VolumeRequest, line: str, timing: Timing) -> dict[str, Any]:
         """Return the light of each volume: what was asked for, and what was read back."""
-        percent = self.light.percent(line)
+        asked, percent = self._percent(request), self.light.percent(line)
         mw_per_percent = self.light.line(line).mw_per_percent
         return {
             "line": line,
-            "requested_percent": self._percent(request),
+            "requested_percent": asked,
             "percent": percent,
             "power_mw": None if mw_per_percent is None else percent * mw_per_percent,
+            "requested_mw": None if mw_per_percent is None else asked * mw_per_percent,
             "lit_ms": float(request.num_slices * timing.laser_ms),
+            "slice_ms": timing.slice_ms,
         }
 
 
