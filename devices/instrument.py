@@ -58,6 +58,7 @@ class Instrument:
             file.micromanager.config,
             adapters=file.micromanager.adapters,
             buffer_mb=file.micromanager.buffer_mb,
+            timeout_s=file.micromanager.timeout_s,
         )
         try:
             self._refuse_missing_labels()

@@ -159,7 +159,7 @@ class Lasers(HardwareDevice):
             off=self._off,
             timeout_s=self.timeout_s,
         )
-        self._status(future, lambda _: None).wait_answered(self.timeout_s)
+        self._status(future, lambda _: None, timeout_s=self.timeout_s).wait()
 
     def stop(self, *, success: bool = False) -> None:  # noqa: ARG002 - bluesky's signature
         """Let no line through, at once."""

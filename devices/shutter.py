@@ -49,7 +49,9 @@ class Shutter(HardwareDevice):
             self.label, is_open=value == "open", timeout_s=self.timeout_s
         )
         return self._status(
-            future, lambda is_open: self._remember({self.name: self.states[is_open]})
+            future,
+            lambda is_open: self._remember({self.name: self.states[is_open]}),
+            timeout_s=self.timeout_s,
         )
 
     def check_value(self, value: Any) -> None:

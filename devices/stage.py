@@ -85,7 +85,9 @@ class Stage(HardwareDevice):
                 self.pace.learn(self._size(way_um), time.monotonic() - began - known_s)
                 status.finish_progress()
 
-        return self._status(self._go(target_um, on_its_way), arrived, status)
+        return self._status(
+            self._go(target_um, on_its_way), arrived, status, timeout_s=self.timeout_s
+        )
 
     def check_value(self, value: Any) -> None:
         """Raise `LimitError` unless `value` is within the limits."""

@@ -13,9 +13,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from devices.camera import Camera
 from devices.core import Core
-from devices.errors import AcquisitionError, DeviceError, LimitError, StoppedError
+from devices.errors import DeviceError, LimitError, StoppedError
 from devices.frames import PlannedVolume, ViewName, VolumeRequest
 from devices.lasers import Lasers
 from devices.piezo import Piezo
@@ -222,7 +221,7 @@ class TriggeredSlicer:
             self._properties.write(
                 view.camera.label, {"SENSOR MODE": "PROGRESSIVE", "TRIGGER ACTIVE": "EDGE"}
             )
-            _check_exposure(view.camera, request.exposure_ms)
+            view.camera.expose(request.exposure_ms)
             self._properties.write(view.scanner.label, view.mirror(request, center_um))
             self._properties.write(view.drive.label, view.focus(request, center_um))
         self._properties.write(self._master, {SPIM_STATE: IDLE, **self._card(request, timing)})
@@ -373,17 +372,3 @@ def _check_mirror(request: VolumeRequest, view: TriggeredView, end_um: float) ->
             f"a slice at {end_um:g} µm on {view.drive.name} cannot be lit: {error}",
             field="step_um" if request.is_sweep else "center_um",
         ) from None
-
-
-def _check_exposure(camera: Camera, exposure_ms: float) -> None:
-    """See that a camera exposes as it was asked to, in the mode in which it is by now."""
-    (reading,) = camera.read().values()
-    if abs(reading["value"] - exposure_ms) <= 0.01 * exposure_ms:
-        return
-    camera.set(exposure_ms).wait_answered(5)
-    (reading,) = camera.read().values()
-    if not abs(reading["value"] - exposure_ms) <= 0.01 * exposure_ms:
-        raise AcquisitionError(
-            f"{camera.name} was asked to expose for {exposure_ms:g} ms and takes "
-            f"{reading['value']:g} ms. Lower exposure_ms: with a progressive readout it has a cap."
-        )

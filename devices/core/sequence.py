@@ -21,7 +21,6 @@ from devices.errors import AcquisitionError, StoppedError
 __all__ = ["Frame", "Sequences"]
 
 _FRAME_POLL_S = 0.0005
-_FRAME_GRACE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,15 @@ class Sequences:
         The buffer's size in MiB.
     stops
         What ends a sequence, and lets none begin.
+    late_s
+        For how long a frame that is late is waited for.
     """
 
-    def __init__(self, mmc: UniMMCore, buffer_mb: int, stops: Stops) -> None:
+    def __init__(self, mmc: UniMMCore, buffer_mb: int, stops: Stops, *, late_s: float) -> None:
         self._mmc = mmc
         self._buffer_mb = buffer_mb
         self._stops = stops
+        self._late_s = late_s
         self._fitted_bytes = 0
 
     def buffer_frames(self, label: str) -> int:
@@ -120,7 +122,7 @@ class Sequences:
     def _next_frame(
         self, label: str, index: int, count: int, exposure_ms: float, cancelled: threading.Event
     ) -> Frame:
-        deadline = time.monotonic() + 2 * exposure_ms / 1000 + _FRAME_GRACE_S
+        deadline = time.monotonic() + 2 * exposure_ms / 1000 + self._late_s
         while True:
             # Looked at for each frame: a fast camera may always have the next one waiting.
             if cancelled.is_set() or self._stops.is_latched:
@@ -134,7 +136,7 @@ class Sequences:
             if time.monotonic() > deadline:
                 raise AcquisitionError(
                     f"{label} delivered {index} of {count} frames, then none for "
-                    f"{2 * exposure_ms / 1000 + _FRAME_GRACE_S:g} s. Check its trigger and cable."
+                    f"{2 * exposure_ms / 1000 + self._late_s:g} s. Check its trigger and cable."
                 )
             cancelled.wait(_FRAME_POLL_S)
         pixels, tags = self._mmc.popNextImageAndMD()

@@ -323,10 +323,8 @@ def test_a_shutter_that_does_not_open_fails_the_volume_before_a_frame(faulty: Be
     assert faulty.shelf.states == ["discarded"]
 
 
-def test_a_drive_that_hangs_does_not_keep_the_light_on(
-    faulty: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("devices.base._ANSWER_S", 0.02)
+def test_a_drive_that_hangs_does_not_keep_the_light_on(faulty: Bench) -> None:
+    faulty.core.timeout_s = 0.02
     faulty.focus.timeout_s = 0.02
     gate = faults.gate(faulty.core)
     drive = faults.drive(faulty.core)
