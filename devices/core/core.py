@@ -319,8 +319,8 @@ class Core:
             if found != preset:
                 raise CoreError(
                     f"{group} was set to {preset!r} and reads back "
-                    f"{found or 'as none of its presets'!r}. Look at {label}, and check the preset in "
-                    "the .cfg file."
+                    f"{found or 'as none of its presets'!r}. Look at {label}, and check the preset "
+                    "in the .cfg file."
                 )
 
         return self._move(
@@ -362,13 +362,7 @@ class Core:
                 raise StoppedError(f"{label} was not moved: a stop was asked for")
             if paused():
                 return
-            try:
-                self._translated(label, command)
-            except CoreError as error:
-                raise CoreError(
-                    f"{str(error).rstrip('.')}. It was told to {what}, and refused; its manual has "
-                    "what its words mean. Look at it before it is told again."
-                ) from error
+            self._tell(label, what, command)
             # A stop between that look and the command has passed it: it stopped nothing.
             if stopped() or paused():
                 self._translated(label, take_back)
@@ -386,6 +380,16 @@ class Core:
             return found
 
         return self._worker.watch(f"the motion of {label}", start, finished, timeout_s)
+
+    def _tell(self, label: str, what: str, command: Callable[[UniMMCore], None]) -> None:
+        """Command `label` to do something, and say what if it refuses."""
+        try:
+            self._translated(label, command)
+        except CoreError as error:
+            raise CoreError(
+                f"{str(error).rstrip('.')}. It was told to {what}, and refused; its manual has "
+                "what its words mean. Look at it before it is told again."
+            ) from error
 
     # ------------------------------------------------------------------ stop
 
@@ -429,7 +433,7 @@ class Core:
         self._stops.stop(label)
         self._translated(label, lambda mmc: mmc.setConfig(group, off))
 
-    def write_at_once(self, label: str, name: str, value: str) -> None:
+    def write_at_once(self, label: str, name: str, value: str | float) -> None:
         """Write a property on the caller's thread, past the queue; see `halt_motion`."""
         self._translated(label, lambda mmc: mmc.setProperty(label, name, value))
 
