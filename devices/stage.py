@@ -331,6 +331,10 @@ class FocusDrive(Stage):
         """The position read from the hardware now, in µm."""
         return float(self.read()[self.name]["value"])
 
+    def glimpse_um(self) -> float:
+        """Return the position now, in µm, which is not where it will stay; blocks as `read`."""
+        return self._core.position(self.label)
+
     def _size(self, way_um: float) -> float:
         # A motor tells its speed. What tells none is a piezo, and settles: in equal times the
         # rest of its way shrinks by equal parts, until it is within the tolerance.

@@ -8,19 +8,21 @@ frames are told apart by their tags.
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from devices.core import Core
-from devices.errors import DeviceError, LimitError, StoppedError
+from devices.errors import CoreTimeoutError, DeviceError, LimitError, StoppedError
 from devices.frames import PlannedVolume, ViewName, VolumeRequest
 from devices.lasers import Lasers
 from devices.piezo import Piezo
 from devices.properties import Properties, Value
 from devices.scanner import IDLE, SPIM_STATE, Scanner
 from devices.slicing import Course, Places, Slice, Slices, View, check_sweep
+from devices.sweep_watch import SweepWatch
 from devices.timing import CameraClock, Timing, slice_timing
 
 __all__ = ["Calibration", "TriggeredSlicer", "TriggeredView"]
@@ -240,15 +242,25 @@ class TriggeredSlicer:
         """Start, give the slices as they come, and leave the piezos where they were."""
         views = [self.views[name] for name in request.views]
         self._core.buffer_frames(self._label(request))
-        with self._at_rest_afterwards(views), self._lit(request, cancelled):
+        drives = {self.views[name].drive: center_um for name, center_um in centers_um.items()}
+        watch = SweepWatch(request, drives, self.timing(request).slice_ms / 1000)
+        with (
+            self._at_rest_afterwards(views),
+            watch.watching(),
+            self._lit(request, cancelled),
+        ):
             for view in views:
                 self._properties.write(view.camera.label, {_TRIGGER_SOURCE: "EXTERNAL"})
                 self._properties.write(view.drive.label, {SPIM_STATE: "Armed"})
-            with closing(self._streamed(request, centers_um, cancelled)) as slices:
+            with closing(self._streamed(request, centers_um, cancelled, watch)) as slices:
                 yield slices
 
     def _streamed(
-        self, request: VolumeRequest, centers_um: Places, cancelled: threading.Event
+        self,
+        request: VolumeRequest,
+        centers_um: Places,
+        cancelled: threading.Event,
+        watch: SweepWatch,
     ) -> Slices:
         names = {self.views[name].camera.label: name for name in request.views}
         cameras = [self.views[name].camera for name in request.views]
@@ -257,7 +269,9 @@ class TriggeredSlicer:
         def start() -> None:
             if cancelled.is_set():
                 raise StoppedError("the volume was stopped before its first slice")
+            asked = time.monotonic()
             self._properties.begin(self._master, SPIM_STATE, "Running")
+            watch.begin(asked, time.monotonic())
 
         frames = self._core.frames(
             self._label(request),
@@ -297,7 +311,7 @@ class TriggeredSlicer:
         finally:
             if not is_whole:  # nobody knows what was taken, and what was not
                 self._properties.forget()
-            problems = [problem for told in self._rests(views) if (problem := self._tried(*told))]
+            problems = self._put_to_rest(views)
             for problem in problems:
                 LOGGER.warning("after the volume: %s", problem)
             if problems and is_whole:
@@ -311,12 +325,19 @@ class TriggeredSlicer:
             *((view.drive.label, SPIM_STATE, IDLE) for view in views),
         ]
 
-    def _tried(self, label: str, name: str, value: str) -> DeviceError | None:
-        try:
-            self._properties.write(label, {name: value})
-        except DeviceError as error:
-            return error
-        return None
+    def _put_to_rest(self, views: list[TriggeredView]) -> list[DeviceError]:
+        """Tell all what is told at the end, though one refuses; return what went wrong."""
+        problems: list[DeviceError] = []
+        for label, name, value in self._rests(views):
+            try:
+                self._properties.write(label, {name: value})
+            except CoreTimeoutError as error:
+                # Each of the others would be waited for as long; it is told before the next volume.
+                self._properties.forget()
+                return [*problems, error]
+            except DeviceError as error:
+                problems.append(error)
+        return problems
 
     # ------------------------------------------------------------------ what is told
 

@@ -99,7 +99,7 @@ class Sequences:
             begin()
             total = count * len(counts)
             for index in range(total):
-                frame = self._next_frame(label, index, total, exposure_ms, cancelled)
+                frame = self._next_frame(label, index, total, exposure_ms, cancelled, counts)
                 _counted(counts, frame)
                 yield frame
         finally:
@@ -120,7 +120,13 @@ class Sequences:
             self._fitted_bytes = size_bytes
 
     def _next_frame(
-        self, label: str, index: int, count: int, exposure_ms: float, cancelled: threading.Event
+        self,
+        label: str,
+        index: int,
+        count: int,
+        exposure_ms: float,
+        cancelled: threading.Event,
+        counts: Mapping[str, "_Count"],
     ) -> Frame:
         deadline = time.monotonic() + 2 * exposure_ms / 1000 + self._late_s
         while True:
@@ -132,25 +138,26 @@ class Sequences:
             running = self._mmc.isSequenceRunning(label)
             # A frame may have come between the first question and the second.
             if not running and not self._mmc.getRemainingImageCount():
-                raise AcquisitionError(self._why_short(label, index, count))
+                raise AcquisitionError(self._why_short(label, index, count, _came(counts)))
             if time.monotonic() > deadline:
                 raise AcquisitionError(
                     f"{label} delivered {index} of {count} frames, then none for "
-                    f"{2 * exposure_ms / 1000 + self._late_s:g} s. Check its trigger and cable."
+                    f"{2 * exposure_ms / 1000 + self._late_s:g} s{_came(counts)}. "
+                    "Check its trigger and cable."
                 )
             cancelled.wait(_FRAME_POLL_S)
         pixels, tags = self._mmc.popNextImageAndMD()
         elapsed_s = float(tags.get("ElapsedTime-ms", "nan")) / 1000
         return Frame(pixels, str(tags.get("Camera", label)), elapsed_s, tags)
 
-    def _why_short(self, label: str, index: int, count: int) -> str:
+    def _why_short(self, label: str, index: int, count: int, came: str) -> str:
         if self._mmc.isBufferOverflowed():
             return (
                 f"the image buffer overflowed: {index} of {count} frames of {label} were taken. "
                 "Raise buffer_mb in the instrument file, or the exposure time."
             )
         return (
-            f"{label} ended its sequence after {index} of {count} frames. "
+            f"{label} ended its sequence after {index} of {count} frames{came}. "
             "Its own log has the reason; acquire again."
         )
 
@@ -178,6 +185,9 @@ class _Count:
         self._due = 0
         self._first: int | None = None
 
+    def __str__(self) -> str:
+        return f"{self._camera} {self._due} of {self._most}"
+
     def see(self, frame: Frame) -> None:
         """Raise `AcquisitionError` unless it is the frame that is due."""
         if self._is_alone:
@@ -201,6 +211,11 @@ class _Count:
                 f"{self._camera} does not count its frames in the tag {tag!r}; they have: "
                 f"{', '.join(sorted(frame.tags))}. Correct frame_counter in the instrument file."
             ) from None
+
+
+def _came(counts: Mapping[str, _Count]) -> str:
+    """Return how many frames came of each of several cameras: one of them is at fault."""
+    return f" ({', '.join(map(str, counts.values()))})" if len(counts) > 1 else ""
 
 
 def _counted(counts: Mapping[str, _Count], frame: Frame) -> None:
