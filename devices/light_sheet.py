@@ -3,9 +3,10 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from typing import Any, ClassVar, get_args
 from uuid import uuid4
 
@@ -135,6 +136,7 @@ class LightSheet(HardwareDevice):
     def prepare(self, request: VolumeRequest) -> ActionStatus:
         """Check the request and set the exposure; returns at once."""
         self.check_prepare(request)
+        self.check_calibrated(request, time.time())
         self._request, self._views = request, request.views
         first, *others = (self.slicer.views[view].camera for view in request.views)
         status = first.set(request.exposure_ms)
@@ -179,9 +181,41 @@ class LightSheet(HardwareDevice):
         """Use a calibration of piezo and scanner from the next volume on; raises `LimitError`."""
         self._triggered().calibrate(view, calibration)
 
+    def calibration(self, view: ViewName) -> Calibration:
+        """Return the calibration of a side that is in use; raises `LimitError`."""
+        return self._triggered().views[view].calibration
+
+    def check_calibrated(
+        self, request: VolumeRequest, now_s: float, renewed: Collection[ViewName] = ()
+    ) -> None:
+        """Raise `LimitError` if slices would be lit by a calibration that has come to its end.
+
+        Where the sheet stays, what is to be found out is where it lies: that needs none.
+
+        Parameters
+        ----------
+        request
+            For a volume.
+        now_s
+            When it would be taken, in s since 1970.
+        renewed
+            Sides that will have been calibrated again by then.
+        """
+        if not self.has_sheet or request.sheet_um is not None:
+            return
+        for view in request.views:
+            until_s = self.calibration(view).valid_until_s
+            if until_s is not None and now_s > until_s and view not in renewed:
+                raise LimitError(
+                    f"the calibration of view {view} may be used until {_clock(until_s)}, and "
+                    "nobody knows where the sheet is after that. Calibrate again "
+                    f"(calibrate_piezo_galvo view={view}).",
+                    field="light_sheet",
+                )
+
     def galvo_deg(self, view: ViewName, piezo_um: float) -> float:
         """Return the scanner's y for a place of the piezo, as it is calibrated now."""
-        return self._triggered().views[view].calibration.deg(piezo_um)
+        return self.calibration(view).deg(piezo_um)
 
     def _triggered(self) -> TriggeredSlicer:
         if not isinstance(self.slicer, TriggeredSlicer):
@@ -190,11 +224,11 @@ class LightSheet(HardwareDevice):
             )
         return self.slicer
 
-    def _calibration(self, view: ViewName) -> dict[str, Any]:
+    def _calibrated(self, view: ViewName) -> dict[str, Any]:
         """Return what is told of the calibration of a side, as JSON has it; nothing without one."""
         if not self.has_sheet:
             return {}
-        return {"calibration": asdict(self._triggered().views[view].calibration)}
+        return {"calibration": asdict(self.calibration(view))}
 
     @property
     def field_um(self) -> tuple[float, float]:
@@ -360,6 +394,7 @@ class LightSheet(HardwareDevice):
             view: found_um[f"{one.drive.name}.z"] for view, one in self.slicer.views.items()
         }
         self.slicer.check(request, drives_um)
+        self.check_calibrated(request, time.time())
         centers_um = self.slicer.centers_um(request, drives_um)
         planned = self._plan(request, centers_um, found_um)
         course = self.slicer.course(request, drives_um)
@@ -436,7 +471,7 @@ class LightSheet(HardwareDevice):
                     "view": view,
                     "siblings": siblings,
                     "light": dict(light),
-                    **self._calibration(view),
+                    **self._calibrated(view),
                     **self._in_stage_space(view, request, center_um, (height, width), found_um),
                 },
             )
@@ -470,6 +505,10 @@ class LightSheet(HardwareDevice):
             for axis, value in zip(stage.limits, values, strict=True):
                 found[f"{stage.name}.{axis}"] = float(value)
         return found
+
+
+def _clock(time_s: float) -> str:
+    return f"{datetime.fromtimestamp(time_s, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _labels(request: VolumeRequest, view: ViewName, line: str) -> Labels:

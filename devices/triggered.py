@@ -44,11 +44,14 @@ class Calibration:
         Of the piezo, when the scanner's y is at 0.
     uid
         Of the measurement; empty if it is that of the instrument file.
+    valid_until_s
+        By when it may be used, in s since 1970; None if it has no end.
     """
 
     slope_um_per_deg: float
     offset_um: float
     uid: str = ""
+    valid_until_s: float | None = None
 
     def deg(self, piezo_um: float) -> float:
         """Return the scanner's y for a place of the piezo."""
