@@ -8,9 +8,12 @@ frames are told apart by their tags.
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections import defaultdict, deque
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from devices.camera import Camera
@@ -20,7 +23,7 @@ from devices.frames import PlannedVolume, ViewName, VolumeRequest
 from devices.lasers import Lasers
 from devices.piezo import Piezo
 from devices.properties import Properties, Value
-from devices.scanner import IDLE, SPIM_STATE, Scanner
+from devices.scanner import IDLE, SPIM_STATE, Scanner, refuse_unless_idle
 from devices.slicing import Course, Places, Slice, Slices, View, check_sweep
 from devices.timing import CameraClock, Timing, slice_timing
 
@@ -30,6 +33,12 @@ LOGGER = logging.getLogger(__name__)
 _TRIANGLE = "1 - Triangle"
 _SYNCED = "3 - Enabled with axes synced"
 _TRIGGER_SOURCE = "TRIGGER SOURCE"
+_REPEATS = "SPIMNumRepeats"
+_LEASH_S = 10.0
+"""What the controller is told to take by itself at most, unless a single volume takes longer.
+
+If this process dies, the light goes on for no longer than that.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +145,8 @@ class TriggeredSlicer:
         If a sheet is wider than its scanner may turn.
     """
 
+    repeats = True
+
     def __init__(
         self,
         core: Core,
@@ -159,6 +170,35 @@ class TriggeredSlicer:
         self.views = {**self.views, view: replace(self.views[view], calibration=calibration)}
 
     # ------------------------------------------------------------------ beforehand
+
+    def check_calibrated(
+        self, request: VolumeRequest, now_s: float, renewed: Collection[ViewName] = ()
+    ) -> None:
+        """Raise `LimitError` if slices would be lit by a calibration that has come to its end.
+
+        Where the sheet stays, what is to be found out is where it lies: that needs none.
+
+        Parameters
+        ----------
+        request
+            For a volume.
+        now_s
+            When it would be taken, in s since 1970.
+        renewed
+            Sides that will have been calibrated again by then.
+        """
+        if request.sheet_um is not None:
+            return
+        for view in request.views:
+            until_s = self.views[view].calibration.valid_until_s
+            if until_s is not None and now_s > until_s and view not in renewed:
+                until = datetime.fromtimestamp(until_s, UTC)
+                raise LimitError(
+                    f"the calibration of view {view} may be used until {until:%Y-%m-%d %H:%M} UTC, "
+                    "and nobody knows where the sheet is after that. Calibrate again "
+                    f"(calibrate_piezo_galvo view={view}).",
+                    field="light_sheet",
+                )
 
     @property
     def pace_source(self) -> str:
@@ -214,11 +254,14 @@ class TriggeredSlicer:
 
         Raises
         ------
+        LimitError
+            If slices would be lit by a calibration that has come to its end.
         CoreError
             If a device has not taken what it was told.
         AcquisitionError
             If a camera does not expose as it was asked to.
         """
+        self.check_calibrated(request, time.time())
         timing = self.timing(request)
         for name, center_um in centers_um.items():
             view = self.views[name]
@@ -254,29 +297,47 @@ class TriggeredSlicer:
     def _streamed(
         self, request: VolumeRequest, centers_um: Places, cancelled: threading.Event
     ) -> Slices:
+        numbered = self._numbered(request, centers_um, cancelled)
+        with closing(numbered):
+            yield from _one_after_another(numbered, request.num_slices * len(request.views))
+
+    def _numbered(
+        self, request: VolumeRequest, centers_um: Places, cancelled: threading.Event
+    ) -> Generator[tuple[int, Slice]]:
+        """Give the slices as they come, each with the number of its volume."""
         names = {self.views[name].camera.label: name for name in request.views}
         cameras = [self.views[name].camera for name in request.views]
-        came = dict.fromkeys(request.views, 0)
+        timing = self.timing(request)
+        rounds = iter(_rounds(request, timing))
+        came, due = dict.fromkeys(request.views, 0), 0
 
         def start() -> None:
+            nonlocal due
             if cancelled.is_set():
                 raise StoppedError("the volume was stopped before its first slice")
+            repeats = next(rounds)
+            due += repeats * request.num_slices * len(cameras)
+            self._properties.write(self._master, {_REPEATS: repeats})
             self._properties.begin(self._master, SPIM_STATE, "Running")
 
         frames = self._core.frames(
             self._label(request),
-            request.num_slices,
-            exposure_ms=self.timing(request).slice_ms,
+            request.num_slices * (1 + request.num_following),
+            exposure_ms=timing.slice_ms,
             cancelled=cancelled,
             cameras={camera.label: camera.frame_counter for camera in cameras},
             begin=start,
         )
         with closing(frames):
-            for frame in frames:
+            for count, frame in enumerate(frames, 1):
                 name = names[frame.camera]
-                z_um = request.position_um(centers_um[name], came[name])
-                yield Slice(name, came[name], frame.pixels, frame.elapsed_s, z_um)
+                volume, index = divmod(came[name], request.num_slices)
                 came[name] += 1
+                z_um = request.position_um(centers_um[name], index)
+                yield volume, Slice(name, index, frame.pixels, frame.elapsed_s, z_um)
+                if count == due and volume < request.num_following:
+                    refuse_unless_idle(self.views["a"].scanner, self._properties)
+                    start()
 
     @contextmanager
     def _lit(self, request: VolumeRequest, cancelled: threading.Event) -> Iterator[None]:
@@ -348,6 +409,8 @@ class TriggeredSlicer:
             "SPIMNumSlicesPerPiezo": 1,
             "SPIMNumSides": len(request.views),
             "SPIMFirstSide": self.views[request.views[0]].scanner.side,
+            "SPIMDelayBeforeRepeat(ms)": 0.0,
+            _REPEATS: _rounds(request, timing)[0],
         }
 
     def _light(self, request: VolumeRequest, line: str, timing: Timing) -> dict[str, Any]:
@@ -366,6 +429,26 @@ class TriggeredSlicer:
 def _way_um(request: VolumeRequest) -> float:
     """Return the amplitude of a sweep: the controller's are **taken to be from end to end**."""
     return request.step_um * (request.num_slices - 1)
+
+
+def _rounds(request: VolumeRequest, timing: Timing) -> list[int]:
+    """Return how many volumes the controller is told to take by itself, each time it is told."""
+    volumes = 1 + request.num_following
+    volume_s = request.num_slices * len(request.views) * timing.slice_ms / 1000
+    most = max(1, min(volumes, int(_LEASH_S / volume_s)))
+    whole, rest = divmod(volumes, most)
+    return [most] * whole + [rest] * (rest > 0)
+
+
+def _one_after_another(numbered: Iterable[tuple[int, Slice]], per_volume: int) -> Iterator[Slice]:
+    """Yield all slices of a volume before the first of the next, which another camera may give."""
+    waiting: defaultdict[int, deque[Slice]] = defaultdict(deque)
+    given = 0
+    for volume, one in numbered:
+        waiting[volume].append(one)
+        while waiting[given // per_volume]:
+            yield waiting[given // per_volume].popleft()
+            given += 1
 
 
 def _check_mirror(request: VolumeRequest, view: TriggeredView, end_um: float) -> None:
