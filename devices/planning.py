@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from devices.frames import Labels, PlannedVolume, ViewName, VolumeRequest
-from devices.slicing import Places, Slicer
+from devices.slicing import Places, Slicer, View
 from devices.stage import Stage
 from devices.stage_space import to_stage_um
 from devices.triggered import TriggeredSlicer
@@ -73,7 +73,9 @@ def plan(
                 "view": view,
                 "light": dict(light),
                 **_calibration(slicer, view),
-                **_in_stage_space(slicer, view, request, center_um, (height, width), found_um),
+                **_in_stage_space(
+                    slicer.views[view], request, center_um, (height, width), found_um
+                ),
             },
         )
     return plan_alike(planned, request)
@@ -116,15 +118,13 @@ def _calibration(slicer: Slicer, view: ViewName) -> dict[str, Any]:
 
 
 def _in_stage_space(
-    slicer: Slicer,
-    view: ViewName,
+    side: View,
     request: VolumeRequest,
     center_um: float,
     size_px: tuple[int, int],
     found_um: Mapping[str, float],
 ) -> dict[str, Any]:
     """Return where the voxels of a side lie on the stage; nothing if that is not known."""
-    side = slicer.views[view]
     found = to_stage_um(
         side.axes,
         request,

@@ -202,7 +202,7 @@ class OneCommand:
         return Exit.FAILED
 
     def _completed(self, outcome: Completed) -> None:
-        if (volume := outcome.result.volume) is not None:
+        for volume in outcome.result.volumes:
             self._say(f"uid {volume.uid}: {volume.shape} {volume.dtype} in {volume.path}")
             try:
                 self._register(volume.uid)
