@@ -10,9 +10,10 @@ import logging
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from devices.core import Core
@@ -52,11 +53,14 @@ class Calibration:
         Of the piezo, when the scanner's y is at 0.
     uid
         Of the measurement; empty if it is that of the instrument file.
+    valid_until_s
+        By when it may be used, in s since 1970; None if it has no end.
     """
 
     slope_um_per_deg: float
     offset_um: float
     uid: str = ""
+    valid_until_s: float | None = None
 
     def deg(self, piezo_um: float) -> float:
         """Return the scanner's y for a place of the piezo."""
@@ -167,6 +171,35 @@ class TriggeredSlicer:
 
     # ------------------------------------------------------------------ beforehand
 
+    def check_calibrated(
+        self, request: VolumeRequest, now_s: float, renewed: Collection[ViewName] = ()
+    ) -> None:
+        """Raise `LimitError` if slices would be lit by a calibration that has come to its end.
+
+        Where the sheet stays, what is to be found out is where it lies: that needs none.
+
+        Parameters
+        ----------
+        request
+            For a volume.
+        now_s
+            When it would be taken, in s since 1970.
+        renewed
+            Sides that will have been calibrated again by then.
+        """
+        if request.sheet_um is not None:
+            return
+        for view in request.views:
+            until_s = self.views[view].calibration.valid_until_s
+            if until_s is not None and now_s > until_s and view not in renewed:
+                until = datetime.fromtimestamp(until_s, UTC)
+                raise LimitError(
+                    f"the calibration of view {view} may be used until {until:%Y-%m-%d %H:%M} UTC, "
+                    "and nobody knows where the sheet is after that. Calibrate again "
+                    f"(calibrate_piezo_galvo view={view}).",
+                    field="light_sheet",
+                )
+
     @property
     def pace_source(self) -> str:
         """Where the times of its slices come from."""
@@ -221,11 +254,14 @@ class TriggeredSlicer:
 
         Raises
         ------
+        LimitError
+            If slices would be lit by a calibration that has come to its end.
         CoreError
             If a device has not taken what it was told.
         AcquisitionError
             If a camera does not expose as it was asked to.
         """
+        self.check_calibrated(request, time.time())
         timing = self.timing(request)
         for name, center_um in centers_um.items():
             view = self.views[name]
