@@ -613,7 +613,7 @@ class TestRunning:
     def test_returns_every_volume_of_a_plan_that_took_several(self) -> None:
         volume: dict[str, Any] = {"path": "u.tif", "shape": [1, 2, 3], "dtype": "uint16"}
         both = [{**volume, "uid": uid, "session_id": "s"} for uid in "ab"]
-        value = {"acquisition_uid": "c", "volumes": both}
+        value: dict[str, Any] = {"acquisition_uid": "c", "volumes": both}
         result = Result(exit_status="completed", return_value=value)
         assert [one.uid for one in result.volumes] == ["a", "b"]
         assert result.volume is None

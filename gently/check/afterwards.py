@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from devices import Camera, DeviceError, HardwareDevice, Lasers, Scanner, Shutter, Stage
+from devices import Camera, DeviceError, HardwareDevice, Lasers, LightSource, Scanner, Stage
 from gently.check.bench import Bench, axes_of
 from gently.check.report import Finding, Group, Status, measured
 
@@ -13,7 +13,6 @@ Whereabouts = Mapping[str, Mapping[str, float]]
 """What was read of each axis, by device."""
 
 _CLOSE = 1e-3
-_ANSWER_S = 5.0
 
 
 def whereabouts(bench: Bench) -> Whereabouts:
@@ -33,7 +32,7 @@ def put_back(bench: Bench, before: Whereabouts) -> Iterator[Finding]:
             yield _back(device, before[device.name])
 
 
-def _dark(light: Shutter | Lasers) -> Finding:
+def _dark(light: LightSource) -> Finding:
     says, state = "", "unknown"
     try:
         light.stop()
@@ -59,7 +58,7 @@ def _back(device: HardwareDevice, before: Mapping[str, float]) -> Finding:
         for axis in axes_of(device):
             if not abs(axis.value - before[axis.name]) <= _tolerance(device, before[axis.name]):
                 asked: Any = axis.asked(before[axis.name])
-                device.set(asked).wait_answered(getattr(device, "timeout_s", _ANSWER_S))
+                device.set(asked).wait()
         device.read()
         device.check_safe()
     except DeviceError as error:

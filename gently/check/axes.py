@@ -71,18 +71,16 @@ def _there_and_back(device: Stage | Scanner, name: str, way: float) -> Finding:
     (axis,) = (one for one in axes_of(device) if one.name == name)
     start, target = axis.value, axis.value + way
     is_stage = isinstance(device, Stage)
-    tolerance, timeout_s = (
-        (device.tolerance_um, device.timeout_s) if is_stage else (_CLOSE_DEG, 5.0)
-    )
+    tolerance = device.tolerance_um if is_stage else _CLOSE_DEG
     units, shown = axis.limits.units, "µm" if is_stage else "deg"
     values: list[Measured] = [measured("went", way, units)]
     says = ""
     try:
-        values.append(measured("took", _go(device, axis, target, timeout_s), "s"))
+        values.append(measured("took", _go(device, axis, target), "s"))
         found = _where(device, name)
         time.sleep(_SETTLE_S)
         later = _where(device, name)
-        _go(device, axis, start, timeout_s)
+        _go(device, axis, start)
         back = _where(device, name)
     except DeviceError as error:
         says = str(error)
@@ -109,9 +107,9 @@ def _there_and_back(device: Stage | Scanner, name: str, way: float) -> Finding:
     )
 
 
-def _go(device: Stage | Scanner, axis: Axis, target: float, timeout_s: float) -> float:
+def _go(device: Stage | Scanner, axis: Axis, target: float) -> float:
     began = time.monotonic()
-    device.set(axis.asked(target)).wait_answered(timeout_s)
+    device.set(axis.asked(target)).wait()
     return time.monotonic() - began
 
 

@@ -10,19 +10,17 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from ophyd.status import StatusBase, WaitTimeoutError
 
 from devices import (
     Camera,
-    DeviceError,
     HardwareDevice,
     Instrument,
     Lasers,
     LightSheet,
+    LightSource,
     Limits,
     PlannedVolume,
     Scanner,
-    Shutter,
     Stage,
     VolumeRequest,
     XYStage,
@@ -33,8 +31,6 @@ from gently.core.calibrations import Calibrations
 __all__ = ["Axis", "Bench", "Shelf", "Step", "Taken", "axes_of", "moved"]
 
 D = TypeVar("D", bound=HardwareDevice)
-_VOLUME_S = 30.0
-_ANSWER_S = 5.0
 
 
 @dataclass
@@ -211,9 +207,9 @@ class Bench:
         return f"{self.instrument.name}.yml"
 
     @property
-    def lights(self) -> list[Shutter | Lasers]:
-        """What lets light through."""
-        return [*self.all_of(Shutter), *self.all_of(Lasers)]
+    def lights(self) -> tuple[LightSource, ...]:
+        """All that can shine onto the sample."""
+        return self.instrument.lights
 
     def all_of(self, kind: type[D]) -> list[D]:
         """Return the devices of a kind, in the order of the instrument file."""
@@ -229,10 +225,10 @@ class Bench:
         """
         self.shelf.clear()
         try:
-            _ended(sheet, sheet.prepare(request), _ANSWER_S)
-            _ended(sheet, sheet.trigger(), _VOLUME_S)
+            sheet.prepare(request).wait()
+            sheet.trigger().wait()
         finally:
-            _ended(sheet, sheet.unstage(), _VOLUME_S)
+            sheet.unstage().wait()
             self._count_light(sheet)
         return dict(self.shelf.latest)
 
@@ -244,26 +240,15 @@ class Bench:
                 self.shelf.shine(source, light.get("percent"), light["lit_ms"])
 
 
-def _ended(sheet: LightSheet, status: StatusBase, timeout_s: float) -> None:
-    """Wait for what a light sheet does, but not for ever: the light may be on."""
-    try:
-        status.wait(timeout_s)
-    except WaitTimeoutError:
-        raise DeviceError(
-            f"{sheet.name} says neither that it is done nor that it is not, after {timeout_s:g} s. "
-            "Look at its camera and at its controller."
-        ) from None
-
-
 @contextmanager
 def moved(stage: XYStage, name: str, way_um: float) -> Iterator[float]:
     """Have an axis elsewhere for a while; gives how far it went, as it was read back."""
     stage.read()
     start = _axis(stage, name)
-    stage.set(start.asked(start.value + way_um)).wait_answered(stage.timeout_s)
+    stage.set(start.asked(start.value + way_um)).wait()
     yield _axis(stage, name).value - start.value
     # What comes in between is an error, after which the end of the check brings it back.
-    stage.set(start.asked(start.value)).wait_answered(stage.timeout_s)
+    stage.set(start.asked(start.value)).wait()
 
 
 def _axis(device: HardwareDevice, name: str) -> Axis:

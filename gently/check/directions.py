@@ -33,8 +33,8 @@ def directions(bench: Bench) -> Iterator[Step]:
                 group=Group.DIRECTIONS,
                 name=sheet.name,
                 question=f"Take {2 + len(known)} pictures with {camera.name} in the light of "
-                f"{lamp.name} ({_exposure_ms(camera):g} ms, on for less than a second each), and move {stage.name} by {parts} "
-                "and back between them?",
+                f"{lamp.name} ({_exposure_ms(camera):g} ms, on for less than a second each), and "
+                f"move {stage.name} by {parts} and back between them?",
                 run=partial(_seen, bench, stage, sheet, known),
                 needs=(stage.name, sheet.name, camera.name, lamp.name),
                 is_lit=True,

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from devices import DeviceError, HardwareDevice, Lasers, LightSheet, Shutter
+from devices import DeviceError, HardwareDevice, Lasers, LightSheet, LightSource, Shutter
 from gently.check.bench import Bench, Shelf, Step
 from gently.check.report import Finding, Group, Status, measured
 
@@ -48,7 +48,7 @@ def _lines(lasers: Lasers) -> Iterator[Finding]:
         lowest = one.limits.low
 
         def on(line: str = line, lowest: float = lowest) -> str:
-            lasers.set({line: lowest}).wait_answered(lasers.timeout_s)
+            lasers.set({line: lowest}).wait()
             lasers.on(line)
             found = lasers.read()
             percent = found[f"{lasers.name}_{line}"]["value"]
@@ -64,7 +64,7 @@ def _lines(lasers: Lasers) -> Iterator[Finding]:
 
 def _shutter(shelf: Shelf, shutter: Shutter, *, is_dark: bool) -> Iterator[Finding]:
     def on() -> str:
-        shutter.set("open").wait_answered(shutter.timeout_s)
+        shutter.set("open").wait()
         return str(shutter.read()[shutter.name]["value"])
 
     finding, lit_s = _on_and_off(shutter, shutter.name, "open", on, "closed")
@@ -74,7 +74,7 @@ def _shutter(shelf: Shelf, shutter: Shutter, *, is_dark: bool) -> Iterator[Findi
 
 
 def _on_and_off(
-    device: Shutter | Lasers, name: str, expected: str, on: Callable[[], str], off: str
+    device: LightSource, name: str, expected: str, on: Callable[[], str], off: str
 ) -> tuple[Finding, float]:
     """Switch a light on and off, also if it did not go on; return for how long it was, too."""
     says, values = "", []

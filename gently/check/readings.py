@@ -13,8 +13,8 @@ from devices import (
     HardwareDevice,
     Lasers,
     LightSheet,
+    LightSource,
     LimitError,
-    Shutter,
     TriggeredSlicer,
     VolumeRequest,
     XYStage,
@@ -205,7 +205,7 @@ def _camera(bench: Bench, camera: Camera) -> Iterator[Finding]:
     )
 
 
-def _dark(light: Shutter | Lasers) -> Iterator[Finding]:
+def _dark(light: LightSource) -> Iterator[Finding]:
     light.check_safe()
     state = light.read()[light.name]["value"]
     yield Finding(
@@ -223,10 +223,9 @@ def _calibrations(bench: Bench, sheet: LightSheet, slicer: TriggeredSlicer) -> I
         latest, used = kept.get((sheet.name, view)), one.calibration
         says, remedy = "", ""
         if latest is not None and latest.uid != used.uid:
-            says = (
-                f"the latest, {latest.uid}, was valid until {_utc(latest.valid_until)} and is not "
-                "used; that of the instrument file is"
-            )
+            says = f"the latest, {latest.uid}, is not used; that of the instrument file is"
+        elif used.valid_until_s is not None and used.valid_until_s < time.time():
+            says = "it has come to its end, and no slices are lit by it"
         elif not _SLOPES_UM_PER_DEG[0] <= used.slope_um_per_deg <= _SLOPES_UM_PER_DEG[1]:
             says = "the slope is none that such a microscope has"
         if says:
@@ -236,8 +235,8 @@ def _calibrations(bench: Bench, sheet: LightSheet, slicer: TriggeredSlicer) -> I
             measured("offset", used.offset_um, "um"),
             measured("from", used.uid or bench.source),
         ]
-        if latest is not None and latest.uid == used.uid:
-            values.append(measured("valid until", _utc(latest.valid_until)))
+        if used.valid_until_s is not None:
+            values.append(measured("valid until", _utc(used.valid_until_s)))
         low, high = _SLOPES_UM_PER_DEG
         yield Finding(
             group=Group.CALIBRATION,

@@ -39,7 +39,7 @@ def _stopped(bench: Bench, lasers: list[Lasers], lamps: list[Shutter]) -> Iterat
     for one in lasers:
         one.on(one.first)
     for lamp in lamps:
-        lamp.set("open").wait_answered(lamp.timeout_s)
+        lamp.set("open").wait()
     began, began_s = time.monotonic(), time.time()
     found = stop_devices(bench.instrument)
     seconds = time.monotonic() - began

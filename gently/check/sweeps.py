@@ -16,7 +16,7 @@ from gently.check.report import Finding, Group, Status, measured
 from gently.check.seen import ALIKE, Seen
 from gently.check.shifts import shift_between, slices_between
 
-__all__ = ["sweeps"]
+__all__ = ["sweep_finding", "sweeps"]
 
 _SLICES = 16
 _STEP_UM = 1.0
@@ -72,7 +72,7 @@ def _swept(
         high = replace(request, center_um=middle_um + _APART_UM / 2)
         first = bench.take(sheet, low)[name].pixels
         second = bench.take(sheet, high)[name].pixels
-        yield _sweep(f"{sheet.name} view {name} sweep", *slices_between(first, second))
+        yield sweep_finding(f"{sheet.name} view {name} sweep", *slices_between(first, second))
         with moved(stage, "y", way_um) as went_um:
             third = bench.take(sheet, low)[name].pixels
         # What differs from slice to slice: neither the sheet's own brightness nor dust.
@@ -98,7 +98,7 @@ def _request(lasers: Lasers, view: ViewName) -> VolumeRequest:
     )
 
 
-def _sweep(name: str, slices: float, likeness: float) -> Finding:
+def sweep_finding(name: str, slices: float, likeness: float) -> Finding:
     """Return what the way of the content through the slices says."""
     due = -_APART_UM / _STEP_UM
     ratio = slices / due

@@ -175,12 +175,10 @@ def _exposures(camera: Camera) -> Finding:
     says, values = "", []
     try:
         for asked_ms in (limits.low, limits.high):
-            camera.set(asked_ms).wait_answered(5.0)
+            camera.set(asked_ms).wait()
             (found_ms,) = (one["value"] for one in camera.read().values())
             values.append(measured(f"{asked_ms:g} ms reads back", found_ms, "ms"))
-            if not abs(found_ms - asked_ms) <= 0.01 * asked_ms:
-                says = f"asked for {asked_ms:g} ms, it takes {found_ms:g} ms"
-        camera.set(before_ms).wait_answered(5.0)
+        camera.set(before_ms).wait()
     except DeviceError as error:
         says = str(error)
     return Finding(

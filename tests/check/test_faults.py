@@ -7,8 +7,9 @@ import pytest
 
 from devices import HardwareDevice
 from devices.twin.faults import AxisFault, CameraFault
-from devices.twin.spim import Program, Side, Sweep
+from devices.twin.spim import Program, Side
 from gently.check import Group, Status
+from gently.check.sweeps import sweep_finding
 from tests.check.rigs import BOTTOM, STAGE, Rig, booted
 
 RIGS = "tests.check.rigs"
@@ -73,13 +74,13 @@ def test_each_camera_that_is_not_as_it_was_told_drops_a_frame_or_caps_its_exposu
     }
     assert "TRIGGER ACTIVE = EDGE and reads back LEVEL" in failed["light_sheet view a"]
     assert "frame" in failed["light_sheet view b"]
-    assert failed["camera_a exposures"] == "asked for 20 ms, it takes 11 ms"
+    assert "asked to expose for 20 ms and takes 11 ms" in failed["camera_a exposures"]
 
 
 def test_a_gate_that_sticks_is_named_and_no_light_is_used_any_more(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devices.lasers._REST_S", 0.05)
+    monkeypatch.setattr("devices.light._REST_S", 0.05)
     faults, lasers = rig.hub.faults, rig.bench.instrument.devices["lasers"]
 
     def stick(device: HardwareDevice) -> None:
@@ -140,21 +141,40 @@ def test_a_picture_tells_of(
             assert float(told) == pytest.approx(0.65, rel=0.02)
 
 
-def test_slices_that_are_twice_as_far_apart_or_come_backwards_are_named(
+def test_a_scanner_that_goes_twice_as_far_as_it_was_told_is_named(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(program: Program, side: Side, index: int, sweep: Sweep) -> float:
-        if side == "B":
-            return sweep.at(program.slices - 1 - index, program.slices)
-        return 2 * sweep.at(index, program.slices) - sweep.offset
+    def from_the_middle(program: Program, side: Side, index: int) -> float:
+        sweep = program.galvos[side]
+        factor = 2 if side == "A" else 1
+        return sweep.offset + factor * (sweep.at(index, program.slices) - sweep.offset)
 
-    monkeypatch.setattr(Program, "galvo_deg", lambda self, s, i: wrong(self, s, i, self.galvos[s]))
-    monkeypatch.setattr(Program, "piezo_um", lambda self, s, i: wrong(self, s, i, self.piezos[s]))
-    failed = rig.check("light_sheet sweeps").failed(Group.DIRECTIONS)
-    assert set(failed) == {"light_sheet view a sweep", "light_sheet view b sweep"}
-    assert "look whether the controller takes an amplitude" in failed["light_sheet view a sweep"]
-    assert "slices are 2" in failed["light_sheet view a sweep"]
-    assert failed["light_sheet view b sweep"] == "the slices come in the opposite order"
+    monkeypatch.setattr(Program, "galvo_deg", from_the_middle)
+    found = rig.check("light_sheet sweeps")
+    assert list(found.failed(Group.DIRECTIONS)) == ["light_sheet view a sweep"]
+    says = found.failed(Group.DIRECTIONS)["light_sheet view a sweep"]
+    assert "look whether the controller takes an amplitude from end to end" in says
+    assert found[Group.DIRECTIONS, "light_sheet view b sweep"].status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("slices", "likeness", "status", "says"),
+    [
+        (-4.0, 0.9, Status.OK, ""),
+        (-3.2, 0.9, Status.ATTENTION, "slices are 1.25 µm apart, and not 1 µm"),
+        (-2.0, 0.9, Status.FAILED, "slices are 2 µm apart, and not 1 µm"),
+        (4.0, 0.9, Status.FAILED, "the slices come in the opposite order"),
+        (0.1, 0.9, Status.FAILED, "the slices are the same wherever the sweep is"),
+        (-4.0, 0.3, Status.NOT_DONE, "there is nothing in the volumes"),
+    ],
+)
+def test_the_way_of_content_through_the_slices_is_told_rightly(
+    slices: float, likeness: float, status: Status, says: str
+) -> None:
+    finding = sweep_finding("light_sheet view a sweep", slices, likeness)
+    assert finding.status is status
+    assert finding.says.startswith(says)
+    assert bool(finding.remedy) is (status is not Status.OK)
 
 
 def test_in_an_empty_field_without_light_nothing_is_said_to_be_well(tmp_path: Path) -> None:
