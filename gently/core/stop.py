@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from devices import HardwareDevice, Instrument
+from devices import HardwareDevice, Instrument, LightSource
 from gently.core.errors import WrongStateError
 from gently.core.queue import PlanQueue
 from gently.core.runner import Order, Runner
@@ -84,7 +84,7 @@ def stop_everything(
 ) -> StopReport:
     """Stop every device at once, end the plan, and read everything back.
 
-    Blocks for as long as the devices need, and of those that hang for no more than 2 s, twice, and
+    Blocks for as long as the devices need, and of those that hang for no more than 2 s, thrice, and
     5 s for the plan. From the first line on nothing new moves; motions are allowed again once the
     plan has ended.
     """
@@ -148,7 +148,11 @@ def _read_back(instrument: Instrument, errors: Mapping[str, str]) -> Mapping[str
             finally:  # one that is not safe is read as well: where it is matters most
                 readings[device.name] = device.readback()
 
-    errors = {**_Round(instrument.devices, look).errors(), **errors}
+    # The lights first here, too: each takes more than one answer.
+    lights = {light.name: light for light in instrument.lights}
+    others = {name: one for name, one in instrument.devices.items() if name not in lights}
+    for part in (lights, others):
+        errors = {**_Round(part, look).errors(), **errors}
     return {
         name: DeviceAfterStop(name not in errors, readings.get(name, {}), errors.get(name))
         for name in instrument.devices
@@ -200,8 +204,11 @@ class _Round:
         self._deadline = time.monotonic() + _DEVICE_S
         self._errors = dict.fromkeys(devices, f"did not answer within {_DEVICE_S:g} s")
         self._threads = [
-            threading.Thread(target=self._do, args=(device,), name=f"stop {name}", daemon=True)
-            for name, device in devices.items()
+            threading.Thread(
+                target=self._do, args=(device,), name=f"stop {device.name}", daemon=True
+            )
+            # The lights first, whose answers on a slow line would come behind all others.
+            for device in sorted(devices.values(), key=lambda one: not isinstance(one, LightSource))
         ]
         for thread in self._threads:
             thread.start()
