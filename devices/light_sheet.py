@@ -160,6 +160,7 @@ class LightSheet(HardwareDevice):
         order = Order(request, status)
         if self._taking is None or not self._taking.go_on(order):
             self._taking = Taking(self._parts, self._note, order, self._taking)
+            self._taking.start()
         return status
 
     def _there(self) -> ActionStatus:

@@ -200,7 +200,8 @@ class Stepper:
     def arm(self, request: VolumeRequest, centers_um: Places) -> Mapping[str, Any]:
         """Do nothing, since all is made ready when it is needed; return what the light will be."""
         lit_s = self.course(request, centers_um).lit_s
-        return {"lit_ms": 1000 * lit_s, "power_mw": self.light.power_mw}
+        power_mw = self.light.power_mw
+        return {"lit_ms": 1000 * lit_s, "power_mw": power_mw, "requested_mw": power_mw}
 
     @contextmanager
     def slices(
@@ -255,7 +256,7 @@ class Stepper:
             raise StoppedError(f"{self._camera.name} was stopped before the light went on")
         began = time.monotonic()
         try:
-            self.light.set("open").wait_answered(self.light.timeout_s)
+            self.light.set("open").wait()
             yield
         finally:
             # Past the queue of ordinary calls: a drive that hangs must not keep the light on.
@@ -289,7 +290,7 @@ class Stepper:
             self._left = _Left(self._drive.position_um, center_um)
 
     def _go_to(self, position_um: float) -> None:
-        self._drive.set(position_um).wait_answered(self._drive.timeout_s)
+        self._drive.set(position_um).wait()
 
     def _streamed(
         self,

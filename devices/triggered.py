@@ -16,15 +16,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from devices.camera import Camera
 from devices.core import Core
-from devices.errors import AcquisitionError, DeviceError, LimitError, StoppedError
+from devices.errors import CoreTimeoutError, DeviceError, LimitError, StoppedError
 from devices.frames import PlannedVolume, ViewName, VolumeRequest
 from devices.lasers import Lasers
 from devices.piezo import Piezo
 from devices.properties import Properties, Value
 from devices.scanner import IDLE, SPIM_STATE, Scanner, refuse_unless_idle
 from devices.slicing import Course, Places, Slice, Slices, View, check_sweep
+from devices.sweep_watch import SweepWatch
 from devices.timing import CameraClock, Timing, slice_timing
 
 __all__ = ["Calibration", "TriggeredSlicer", "TriggeredView"]
@@ -268,7 +268,7 @@ class TriggeredSlicer:
             self._properties.write(
                 view.camera.label, {"SENSOR MODE": "PROGRESSIVE", "TRIGGER ACTIVE": "EDGE"}
             )
-            _check_exposure(view.camera, request.exposure_ms)
+            view.camera.expose(request.exposure_ms)
             self._properties.write(view.scanner.label, view.mirror(request, center_um))
             self._properties.write(view.drive.label, view.focus(request, center_um))
         self._properties.write(self._master, {SPIM_STATE: IDLE, **self._card(request, timing)})
@@ -287,26 +287,45 @@ class TriggeredSlicer:
         """Start, give the slices as they come, and leave the piezos where they were."""
         views = [self.views[name] for name in request.views]
         self._core.buffer_frames(self._label(request))
-        with self._at_rest_afterwards(views), self._lit(request, cancelled):
+        drives = {self.views[name].drive: center_um for name, center_um in centers_um.items()}
+        watch = SweepWatch(request, drives, self.timing(request).slice_ms / 1000)
+        with (
+            self._at_rest_afterwards(views),
+            watch.watching(),
+            self._lit(request, cancelled),
+        ):
             for view in views:
                 self._properties.write(view.camera.label, {_TRIGGER_SOURCE: "EXTERNAL"})
                 self._properties.write(view.drive.label, {SPIM_STATE: "Armed"})
-            with closing(self._streamed(request, centers_um, cancelled)) as slices:
+            with closing(self._streamed(request, centers_um, cancelled, watch)) as slices:
                 yield slices
 
     def _streamed(
-        self, request: VolumeRequest, centers_um: Places, cancelled: threading.Event
+        self,
+        request: VolumeRequest,
+        centers_um: Places,
+        cancelled: threading.Event,
+        watch: SweepWatch,
     ) -> Slices:
-        numbered = self._numbered(request, centers_um, cancelled)
+        per_volume = request.num_slices * len(request.views)
+        numbered = self._numbered(request, centers_um, cancelled, watch)
         with closing(numbered):
-            yield from _one_after_another(numbered, request.num_slices * len(request.views))
+            for count, one in enumerate(_one_after_another(numbered, per_volume), 1):
+                if count % per_volume:
+                    watch.check()
+                else:
+                    watch.see_through(count // per_volume)
+                yield one
 
     def _numbered(
-        self, request: VolumeRequest, centers_um: Places, cancelled: threading.Event
+        self,
+        request: VolumeRequest,
+        centers_um: Places,
+        cancelled: threading.Event,
+        watch: SweepWatch,
     ) -> Generator[tuple[int, Slice]]:
         """Give the slices as they come, each with the number of its volume."""
-        names = {self.views[name].camera.label: name for name in request.views}
-        cameras = [self.views[name].camera for name in request.views]
+        cameras = {self.views[name].camera.label: name for name in request.views}
         timing = self.timing(request)
         rounds = iter(_rounds(request, timing))
         came, due = dict.fromkeys(request.views, 0), 0
@@ -318,19 +337,24 @@ class TriggeredSlicer:
             repeats = next(rounds)
             due += repeats * request.num_slices * len(cameras)
             self._properties.write(self._master, {_REPEATS: repeats})
+            asked = time.monotonic()
             self._properties.begin(self._master, SPIM_STATE, "Running")
+            watch.begin(asked, time.monotonic(), repeats)
 
         frames = self._core.frames(
             self._label(request),
             request.num_slices * (1 + request.num_following),
             exposure_ms=timing.slice_ms,
             cancelled=cancelled,
-            cameras={camera.label: camera.frame_counter for camera in cameras},
+            cameras={
+                self.views[name].camera.label: self.views[name].camera.frame_counter
+                for name in request.views
+            },
             begin=start,
         )
         with closing(frames):
             for count, frame in enumerate(frames, 1):
-                name = names[frame.camera]
+                name = cameras[frame.camera]
                 volume, index = divmod(came[name], request.num_slices)
                 came[name] += 1
                 z_um = request.position_um(centers_um[name], index)
@@ -362,7 +386,7 @@ class TriggeredSlicer:
         finally:
             if not is_whole:  # nobody knows what was taken, and what was not
                 self._properties.forget()
-            problems = [problem for told in self._rests(views) if (problem := self._tried(*told))]
+            problems = self._put_to_rest(views)
             for problem in problems:
                 LOGGER.warning("after the volume: %s", problem)
             if problems and is_whole:
@@ -376,12 +400,19 @@ class TriggeredSlicer:
             *((view.drive.label, SPIM_STATE, IDLE) for view in views),
         ]
 
-    def _tried(self, label: str, name: str, value: str) -> DeviceError | None:
-        try:
-            self._properties.write(label, {name: value})
-        except DeviceError as error:
-            return error
-        return None
+    def _put_to_rest(self, views: list[TriggeredView]) -> list[DeviceError]:
+        """Tell all what is told at the end, though one refuses; return what went wrong."""
+        problems: list[DeviceError] = []
+        for label, name, value in self._rests(views):
+            try:
+                self._properties.write(label, {name: value})
+            except CoreTimeoutError as error:
+                # Each of the others would be waited for as long; it is told before the next volume.
+                self._properties.forget()
+                return [*problems, error]
+            except DeviceError as error:
+                problems.append(error)
+        return problems
 
     # ------------------------------------------------------------------ what is told
 
@@ -415,14 +446,16 @@ class TriggeredSlicer:
 
     def _light(self, request: VolumeRequest, line: str, timing: Timing) -> dict[str, Any]:
         """Return the light of each volume: what was asked for, and what was read back."""
-        percent = self.light.percent(line)
+        asked, percent = self._percent(request), self.light.percent(line)
         mw_per_percent = self.light.line(line).mw_per_percent
         return {
             "line": line,
-            "requested_percent": self._percent(request),
+            "requested_percent": asked,
             "percent": percent,
             "power_mw": None if mw_per_percent is None else percent * mw_per_percent,
+            "requested_mw": None if mw_per_percent is None else asked * mw_per_percent,
             "lit_ms": float(request.num_slices * timing.laser_ms),
+            "slice_ms": timing.slice_ms,
         }
 
 
@@ -459,17 +492,3 @@ def _check_mirror(request: VolumeRequest, view: TriggeredView, end_um: float) ->
             f"a slice at {end_um:g} µm on {view.drive.name} cannot be lit: {error}",
             field="step_um" if request.is_sweep else "center_um",
         ) from None
-
-
-def _check_exposure(camera: Camera, exposure_ms: float) -> None:
-    """See that a camera exposes as it was asked to, in the mode in which it is by now."""
-    (reading,) = camera.read().values()
-    if abs(reading["value"] - exposure_ms) <= 0.01 * exposure_ms:
-        return
-    camera.set(exposure_ms).wait_answered(5)
-    (reading,) = camera.read().values()
-    if not abs(reading["value"] - exposure_ms) <= 0.01 * exposure_ms:
-        raise AcquisitionError(
-            f"{camera.name} was asked to expose for {exposure_ms:g} ms and takes "
-            f"{reading['value']:g} ms. Lower exposure_ms: with a progressive readout it has a cap."
-        )

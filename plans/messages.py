@@ -14,12 +14,15 @@ from devices import Dose, LightSheet, ViewName
 
 __all__ = [
     "Acquisition",
+    "Seen",
     "TakenPoint",
     "acquisition",
     "alike",
     "calibrate",
     "clock",
     "dose",
+    "look",
+    "seen",
     "sharpest",
     "wait_until",
 ]
@@ -37,12 +40,38 @@ class TakenPoint:
         Its place in the acquisition.
     begun_s
         When its first frame was taken, in s since 1970.
+    uid
+        Its own.
     """
 
     embryo: str
     time_point: int
     channel: str
     begun_s: float
+    uid: str = ""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a volume shows, in numbers; None where that is not known.
+
+    Parameters
+    ----------
+    sharpness
+        Of its sharpest slice; comparable between volumes of one embryo only.
+    off_z_um, off_xy_um
+        How far the embryo is from the middle of the volume: along the sweep, and in the picture.
+    num_objects
+        How many objects of an embryo's size there are.
+    error
+        Why it was not looked at; empty if it was.
+    """
+
+    sharpness: float | None = None
+    off_z_um: float | None = None
+    off_xy_um: float | None = None
+    num_objects: float | None = None
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +99,17 @@ def acquisition(uid: str) -> MsgGenerator[Acquisition]:
 def dose(embryo: str) -> MsgGenerator[Dose]:
     """Return the light that an embryo was given in all, by any plan."""
     found: Dose = yield Msg("dose", None, embryo)
+    return found
+
+
+def look(uid: str) -> MsgGenerator[Any]:
+    """Have a volume looked at while the plan goes on; what is returned is asked by `seen`."""
+    return (yield Msg("look", None, uid))
+
+
+def seen(looking: Any) -> MsgGenerator[Seen]:
+    """Return what was seen, once it is; of what could not be looked at, why. Never fails."""
+    found: Seen = yield Msg("seen", None, looking)
     return found
 
 

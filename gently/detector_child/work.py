@@ -3,6 +3,7 @@
 Runs in the detectors' process only.
 """
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -25,6 +26,8 @@ from gently.detection import (
 from gently.detector_child.values import (
     Answer,
     Finding,
+    Look,
+    LookOrder,
     NamedObject,
     Order,
     Sharpest,
@@ -37,6 +40,8 @@ __all__ = ["Worker"]
 
 _NAME: Final = "embryo "
 _BLOCK_ROWS: Final = 64
+_METRIC: Final = "vollath_f4"
+_DETECTOR: Final = "classical"
 _ALONE_UM: Final = 30.0
 """So far to each side of its middle is an embryo, and no other."""
 
@@ -88,16 +93,47 @@ class Worker:
             If the volume cannot be read.
         """
         with self._store.open(order.source_uid) as volume:
-            spec = volume.record.spec
-            if spec.first_z_um is None or not spec.step_um:
+            spec, places_um = volume.record.spec, _places_um(volume.record)
+            if not places_um:
                 raise DetectionError(f"volume {spec.uid} is no sweep: its slices lie at one place")
-            places_um = [spec.first_z_um + n * spec.step_um for n in range(spec.shape[0])]
             middle = _middle(spec) if order.measure == "extent" else ...
             halves = [_halves(slice_[middle], order.measure) for slice_ in volume.slices()]
         found = fit_focus(places_um, halves)
         scores = tuple(sum(each) / 2 for each in halves)
         sharpest = Sharpest(places_um=tuple(places_um), scores=scores, **asdict(found))
         return Answer(sharpest=sharpest)
+
+    def look(self, order: LookOrder) -> Answer:
+        """Say in numbers what a volume shows; writes nothing.
+
+        Raises
+        ------
+        DetectionError
+            If the detector fails on it.
+        StorageError, OSError
+            If the volume cannot be read.
+        """
+        halves: list[tuple[float, float]] = []
+        highest: NDArray[Any] | None = None
+        with self._store.open(order.source_uid) as volume:
+            record = volume.record
+            for slice_ in volume.slices():
+                halves.append(_halves(slice_, _METRIC))
+                highest = slice_.copy() if highest is None else np.maximum(highest, slice_)
+        assert highest is not None  # noqa: S101 - a volume has a slice
+        places_um = _places_um(record)
+        best_um = fit_focus(places_um, halves).best_um if places_um else None
+        # Fluorescence is bright, and the middle of the picture is where the stage was sent.
+        picture = Picture(pixels=highest, pixel_size_um=record.spec.pixel_size_um)
+        found = self._detectors.detect(_DETECTOR, picture, {"contrast": "bright"}).objects
+        away_um = [math.hypot(each.x_um, each.y_um) for each in found]
+        look = Look(
+            sharpness=max(sum(each) / 2 for each in halves),
+            off_z_um=best_um and abs(best_um - (places_um[0] + places_um[-1]) / 2),
+            off_xy_um=min(away_um, default=None),
+            num_objects=len(found),
+        )
+        return Answer(look=look)
 
     def _keep(
         self, order: Order, source: VolumeRecord, finding: Finding, slices: list[Labels]
@@ -126,6 +162,14 @@ class Worker:
                     FrameInfo(index=index, delta_t_s=0.0, z_um=0.0),
                 )
             writer.finish()
+
+
+def _places_um(record: VolumeRecord) -> list[float]:
+    """Return where the slices of a sweep were asked for; none if it is no sweep."""
+    spec = record.spec
+    if spec.first_z_um is None or not spec.step_um:
+        return []
+    return [spec.first_z_um + n * spec.step_um for n in range(spec.shape[0])]
 
 
 def _middle(spec: VolumeSpec) -> tuple[slice, slice]:

@@ -138,7 +138,9 @@ def test_the_light_shines_for_each_exposure_and_the_volume_says_what_it_was(twin
         "requested_percent": 4,
         "percent": 4.0,
         "power_mw": 6.0,
+        "requested_mw": pytest.approx(6.0),
         "lit_ms": 6.0,
+        "slice_ms": 9.0,
     }
     assert sink.planned.labels.channel == "488"
     assert lit_ms(twin)[488] - before[488] == pytest.approx(light["lit_ms"])
@@ -537,7 +539,7 @@ def test_whatever_goes_wrong_nothing_is_published_and_all_is_dark_and_idle(
 def test_a_laser_that_stays_on_fails_the_volume_and_says_so(
     twin: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devices.lasers._REST_S", 0.02)
+    monkeypatch.setattr("devices.light._REST_S", 0.02)
 
     def stick(index: int) -> None:
         hub(twin).faults.gate_sticks = True
@@ -546,7 +548,8 @@ def test_a_laser_that_stays_on_fails_the_volume_and_says_so(
     found = failure(twin)
     assert isinstance(found, DeviceError)
     assert "488 only" in str(found)
-    assert "lasers off by hand" in str(found)
+    assert "lasers themselves were switched off" in str(found)
+    assert not any(hub(twin).world.light.passage.powers_mw)
     assert "published" not in twin.shelf.states
 
 

@@ -10,7 +10,7 @@ from bluesky.utils import Msg
 from devices import DeviceModel, Dose, HardwareDevice, LightSheetModel, Models
 from gently.core.answers import Answers
 from gently.core.preflight.alikes import Alikes
-from plans import Acquisition
+from plans import Acquisition, Seen
 
 __all__ = ["Rehearsal"]
 
@@ -79,6 +79,8 @@ class Rehearsal:
             "acquisition": self._acquisition,
             "dose": self._dose,
             "sharpest": lambda _: None,
+            "look": lambda _: None,
+            "seen": lambda _: Seen(),
             "calibrate": self._calibrate,
             "begin_alike": lambda message: self.alikes.begin(message.args[0], self._played),
             "end_alike": lambda message: self.alikes.end(message.args[0], self._played),
