@@ -177,15 +177,19 @@ def test_the_way_of_content_through_the_slices_is_told_rightly(
     assert bool(finding.remedy) is (status is not Status.OK)
 
 
-def test_in_an_empty_field_without_light_nothing_is_said_to_be_well(tmp_path: Path) -> None:
-    power = "power: Laser {} - PowerSetpoint (%)"
-    wrong = {power.format("488-150C"): power.format("637-140C")}
-    with booted(tmp_path, yml=wrong) as rig:
-        rig.bench.instrument.devices["xy_stage"].set((-900, -700)).wait(10)
-        found = rig.check(Group.DIRECTIONS, "light_sheet")
+def test_in_an_empty_field_directions_are_not_said_to_be_well(rig: Rig) -> None:
+    rig.bench.instrument.devices["xy_stage"].set((-900, -700)).wait(10)
+    found = rig.check(Group.DIRECTIONS)
     directions = [one for one in found.findings if one.group is Group.DIRECTIONS]
     assert {one.status for one in directions} == {Status.NOT_DONE}
     assert all("nothing in the" in one.says for one in directions)
+
+
+def test_a_line_whose_light_does_not_come_needs_a_look(tmp_path: Path) -> None:
+    power = "power: Laser {} - PowerSetpoint (%)"
+    wrong = {power.format("488-150C"): power.format("637-140C")}
+    with booted(tmp_path, yml=wrong) as rig:
+        found = rig.check("light_sheet")
     volume = found[Group.VOLUMES, "light_sheet view a"]
     assert volume.status is Status.ATTENTION
     assert "no brighter than in the dark" in volume.says
