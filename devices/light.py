@@ -1,11 +1,10 @@
 """What all lights have in common: they are put out, and seen to be out, whatever hangs."""
 
 import logging
-import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable
 
+from devices.aside import Aside
 from devices.base import HardwareDevice
 from devices.errors import CoreTimeoutError, DeviceError
 
@@ -35,7 +34,7 @@ class LightSource(HardwareDevice):
         DeviceError
             If it was not; says what was done instead.
         """
-        closing = _Aside(f"{self.name} off", self._put_out)
+        closing = Aside(f"{self.name} off", self._put_out)
         if not closing.has_ended(_HANG_S):
             instead = self._switch_off()  # while the one that hangs may still answer
             if not closing.has_ended(max(0.0, self._core.timeout_s - _HANG_S)):
@@ -89,29 +88,3 @@ class LightSource(HardwareDevice):
         said = DeviceError(f"{str(error).rstrip('.')}. {instead}")
         LOGGER.error("%s may still shine: %s", self.name, said)
         return said
-
-    def _within_reason(self, what: str, work: Callable[[], None]) -> BaseException | None:
-        """Do what may hang, and return why it did not come to its end, if it did not."""
-        doing = _Aside(f"{self.name} {what}", work)
-        return doing.error if doing.has_ended(_HANG_S) else self._silent()
-
-
-class _Aside:
-    """Something that is done on a thread of its own, because it may hang."""
-
-    def __init__(self, name: str, work: Callable[[], None]) -> None:
-        self.error: BaseException | None = None
-        self._work = work
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def has_ended(self, timeout_s: float) -> bool:
-        """Wait for its end; False if it did not come in time."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        try:
-            self._work()
-        except Exception as error:  # noqa: BLE001 - the top of a thread
-            self.error = error

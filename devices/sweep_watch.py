@@ -18,7 +18,7 @@ from devices.stage import FocusDrive
 
 __all__ = ["SweepWatch"]
 
-_LOOKS: Final = (0.05, 0.25, 0.7, 0.85)
+_LOOKS: Final = (0.05, 0.3, 0.55, 0.8)
 """When in its stack a drive is asked: a drive that stands still is in the middle of most."""
 
 
