@@ -1,11 +1,13 @@
 """What leaves the devices: a request for a volume goes in, frames go out to a sink."""
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
@@ -85,6 +87,9 @@ class VolumeRequest:
         The laser line by its name, and its power; by default the first one, and the one in the
         instrument file.
         Where there are no lasers neither is taken.
+    num_following
+        How many volumes like it follow at once, each asked for by itself: a controller that can
+        takes them without a pause. See `is_followed_by`.
     run_uid
         Of the Bluesky run it belongs to.
     is_only_of_run
@@ -105,6 +110,7 @@ class VolumeRequest:
     line: str = ""
     power_percent: float | None = None
     on_short: OnShort = "discard"
+    num_following: int = 0
     run_uid: str = ""
     is_only_of_run: bool = False
     file_format: FileFormat = "ome-tiff"
@@ -125,6 +131,16 @@ class VolumeRequest:
     def goes_somewhere(self) -> bool:
         """Whether the slice drive is sent anywhere."""
         return self.is_sweep or self.center_um is not None
+
+    def is_followed_by(self, other: "VolumeRequest") -> bool:
+        """Whether another request is for the volume that follows this one at once.
+
+        It asks for the same, for a run and by labels of its own, with one less to follow.
+        """
+        following = self.num_following - 1
+        return following >= 0 and other == replace(
+            self, num_following=following, run_uid=other.run_uid, labels=other.labels
+        )
 
     def position_um(self, center_um: float, index: int) -> float:
         """Return where a slice is taken, around `center_um`."""
@@ -193,6 +209,11 @@ class PlannedVolume:
     uid: str
     labels: Labels
     metadata: Mapping[str, Any]
+
+    @property
+    def bytes(self) -> int:
+        """The size of its pixels."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 class AcquiredVolume(Protocol):

@@ -1,40 +1,30 @@
 """The light sheet: cameras, slice drives and light working together to take volumes."""
 
-import logging
 import threading
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, ClassVar, get_args
-from uuid import uuid4
+
+import numpy as np
 
 from devices.base import ActionStatus, HardwareDevice
 from devices.core import Core
 from devices.errors import AcquisitionError, DeviceError, LimitError
-from devices.frames import (
-    AcquiredVolume,
-    FileFormat,
-    FrameSink,
-    Labels,
-    OpenSink,
-    PlannedVolume,
-    ViewName,
-    VolumeRequest,
-)
+from devices.frames import AcquiredVolume, FileFormat, OpenSink, ViewName, VolumeRequest
 from devices.light_sheet_model import LightSheetModel
 from devices.limits import is_finite_number
 from devices.model import Models
 from devices.pace import Line, Pace
+from devices.planning import Plans
 from devices.progress import VolumeStatus
 from devices.slicing import Places, Slicer
 from devices.stage import Stage
 from devices.stream_documents import stream_documents
+from devices.taking import Order, Parts, Taking
 from devices.triggered import Calibration, TriggeredSlicer
 
 __all__ = ["LightSheet"]
 
-LOGGER = logging.getLogger(__name__)
 _PAUSE_S = 2.0
 _REST_S = 1.0
 # Until a volume was taken: as an ordinary disk does.
@@ -80,12 +70,10 @@ class LightSheet(HardwareDevice):
             name: Pace(Line(_SET_UP_S, _BYTE_S)) for name in get_args(FileFormat)
         }
         """What a volume takes beyond its course: setting up, and the file, by its bytes."""
-        self._stages = stages
-        self._open_sink = open_sink
+        self._parts = Parts(name, slicer, stages, open_sink, self.paces)
         self._request: VolumeRequest | None = None
         self._taken: VolumeRequest | None = None
-        self._cancelled = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._taking: Taking | None = None
         self._under_way: VolumeStatus | None = None
         self._documents: list[tuple[str, dict[str, Any]]] = []
         self._views: tuple[ViewName, ...] = ("a",)
@@ -116,6 +104,11 @@ class LightSheet(HardwareDevice):
             raise LimitError(
                 f"{self.name} takes 1 slice or more, not {request.num_slices!r}", field="num_slices"
             )
+        if type(request.num_following) is not int or request.num_following < 0:
+            raise LimitError(
+                f"{self.name} lets 0 volumes or more follow, not {request.num_following!r}",
+                field="num_following",
+            )
         if not is_finite_number(request.step_um):
             raise LimitError(
                 f"{self.name} steps by a finite number of µm, not {request.step_um!r}",
@@ -132,9 +125,16 @@ class LightSheet(HardwareDevice):
         self.slicer.check(request, self._places_read_last() if drives_um is None else drives_um)
 
     def prepare(self, request: VolumeRequest) -> ActionStatus:
-        """Check the request and set the exposure; returns at once."""
+        """Check the request and set the exposure; returns at once.
+
+        The exposure of a volume that follows another at once is set: its camera is at work.
+        """
         self.check_prepare(request)
         self._request, self._views = request, request.views
+        if self._taking is not None:
+            if self._taking.awaits(request):
+                return self._there()
+            self._taking.leave()
         first, *others = (self.slicer.views[view].camera for view in request.views)
         status = first.set(request.exposure_ms)
         for camera in others:
@@ -143,28 +143,25 @@ class LightSheet(HardwareDevice):
 
     def trigger(self) -> ActionStatus:
         """Take the prepared volume; returns at once, done when it is published."""
-        if self._request is None:
+        request = self._request
+        if request is None:
             raise self.unprepared()
         if self._under_way is not None and not self._under_way.done:
             raise self.busy()
-        if self._request.is_only_of_run and self._request == self._taken and self.published:
+        if request.is_only_of_run and request == self._taken and self.published:
             return self._there()
-        frames = self._request.num_slices * len(self._request.views)
-        self._under_way = status = VolumeStatus(self, frames)
-        self._cancelled = threading.Event()
-        self.published, self._taken = {}, self._request
+        self._under_way = status = VolumeStatus(self, request.num_slices * len(request.views))
+        self.published, self._taken = {}, request
         self._documents.clear()  # of a volume that was given up when it was published already
-        self._thread = threading.Thread(
-            target=self._run,
-            args=(self._request, status, self._cancelled),
-            name=self.name,
-            daemon=True,
-        )
-        self._thread.start()
+        if not self.slicer.repeats:
+            request = replace(request, num_following=0)
+        order = Order(request, status)
+        if self._taking is None or not self._taking.go_on(order):
+            self._taking = Taking(self._parts, self._note, order, self._taking)
         return status
 
     def _there(self) -> ActionStatus:
-        """Return a status that is done: a pause came between the volume and its event."""
+        """Return a status that is done: there is nothing left to do."""
         status = ActionStatus(self)
         status.set_finished()
         return status
@@ -188,12 +185,6 @@ class LightSheet(HardwareDevice):
                 f"{self.name} has no scanner that could be calibrated", field="light_sheet"
             )
         return self.slicer
-
-    def _calibration(self, view: ViewName) -> dict[str, Any]:
-        """Return what is told of the calibration of a side, as JSON has it; nothing without one."""
-        if not self.has_sheet:
-            return {}
-        return {"calibration": asdict(self._triggered().views[view].calibration)}
 
     @property
     def field_um(self) -> tuple[float, float]:
@@ -259,8 +250,8 @@ class LightSheet(HardwareDevice):
     def pause(self) -> None:
         """Give up the volume under way: after a pause it is taken again from its first slice."""
         self._give_up()
-        if self._thread is not None:
-            self._thread.join(_PAUSE_S)
+        if self._taking is not None:
+            self._taking.join(_PAUSE_S)
 
     def resume(self) -> None:
         """Nothing to do: the plan prepares and triggers again."""
@@ -271,15 +262,16 @@ class LightSheet(HardwareDevice):
 
     def stop(self, *, success: bool = False) -> None:  # noqa: ARG002 - bluesky's signature
         """Put out the light and end the sequence, at once."""
-        self._cancelled.set()
+        if self._taking is not None:
+            self._taking.cancel()
         self.slicer.light.stop()
 
     def check_safe(self) -> None:
         """Raise `DeviceError` if a volume is still under way, after a moment to end."""
-        if self._thread is None:
+        if self._taking is None:
             return
-        self._thread.join(_REST_S)
-        if self._thread.is_alive():
+        self._taking.join(_REST_S)
+        if self._taking.is_alive:
             raise DeviceError(
                 f"{self.name} has not ended its volume {_REST_S:g} s after it was told to stop. "
                 "Wait until it has; the camera or the disk is still busy."
@@ -312,146 +304,35 @@ class LightSheet(HardwareDevice):
         """End what is under way without an error: whoever ends it knows why."""
         if self._under_way is not None:
             self._under_way.is_given_up = True
-        self._cancelled.set()
+        if self._taking is not None:
+            self._taking.cancel()
 
     def _ended(self) -> ActionStatus:
+        """Return a status that ends with what is under way, and with what went wrong in it."""
         status = ActionStatus(self)
-        thread = self._thread
-        if thread is None or not thread.is_alive():
+        taking = self._taking
+        if taking is None:
             status.set_finished()
             return status
 
         def wait() -> None:
-            thread.join()
-            status.set_finished()
+            taking.join()
+            if taking.error is not None:
+                status.set_exception(taking.error)
+            else:
+                status.set_finished()
 
         threading.Thread(target=wait, name=f"{self.name} unstage", daemon=True).start()
         return status
 
-    # ------------------------------------------------------------------ the volume's thread
-
-    def _run(
-        self, request: VolumeRequest, status: VolumeStatus, cancelled: threading.Event
+    def _note(
+        self, order: Order, planned: Plans, volumes: Mapping[ViewName, AcquiredVolume]
     ) -> None:
-        try:
-            volumes = self._take(request, status, cancelled)
-            keys = self.data_keys(request.views)
-            for view, volume in volumes.items():
-                self._documents += stream_documents(
-                    volume, request, data_key=keys[view], shape=self._shape
-                )
-            self.published = volumes
-        except Exception as error:  # noqa: BLE001 - the top of a thread
-            LOGGER.info("%s gave up its volume: %s", self.name, error)
-            if status.is_given_up:
-                status.set_finished()
-            else:
-                status.set_exception(error)
-        else:
-            status.set_finished()
-
-    def _take(
-        self, request: VolumeRequest, status: VolumeStatus, cancelled: threading.Event
-    ) -> Mapping[ViewName, AcquiredVolume]:
-        began = time.monotonic()
-        found_um = self._positions_um()
-        drives_um: Places = {
-            view: found_um[f"{one.drive.name}.z"] for view, one in self.slicer.views.items()
-        }
-        self.slicer.check(request, drives_um)
-        centers_um = self.slicer.centers_um(request, drives_um)
-        planned = self._plan(request, centers_um, found_um)
-        course = self.slicer.course(request, drives_um)
-        came = dict.fromkeys(request.views, 0)
-        with ExitStack() as shelf:
-            sinks = {
-                view: shelf.enter_context(self._open_sink(one)) for view, one in planned.items()
-            }
-            try:
-                with self.slicer.slices(request, centers_um, planned, cancelled) as slices:
-                    for sink in sinks.values():
-                        sink.lit()
-                    for one in slices:
-                        sinks[one.view].write(
-                            one.pixels, index=one.index, delta_t_s=one.elapsed_s, z_um=one.z_um
-                        )
-                        came[one.view] += 1
-                        status.progress(sum(came.values()))
-            except AcquisitionError as error:
-                raise self._short(request, sinks, came, error) from error
-            volumes = {view: sink.finish() for view, sink in sinks.items()}
-        left_out_s = time.monotonic() - began - course.seconds
-        self.paces[request.file_format].learn(self.volume_bytes(request), left_out_s)
-        return volumes
-
-    def _short(
-        self,
-        request: VolumeRequest,
-        sinks: Mapping[ViewName, FrameSink],
-        came: Mapping[ViewName, int],
-        error: AcquisitionError,
-    ) -> AcquisitionError:
-        """Say why volumes fell short, and keep what came of them if that was asked for."""
-        why = str(error)
-        if waited_s := sum(sink.back_pressure_s for sink in sinks.values()):
-            why += f" The camera had waited {waited_s:.3g} s for the disk."
-        if not any(came.values()) or request.on_short == "discard":
-            return AcquisitionError(f"{why} Nothing of the volume is kept.")
-        kept = [sinks[view].keep(why).uid for view, frames in came.items() if frames]
-        return AcquisitionError(
-            f"{why} What came is kept as the incomplete volume {' and '.join(kept)}."
-        )
-
-    def _plan(
-        self, request: VolumeRequest, centers_um: Places, found_um: Mapping[str, float]
-    ) -> Mapping[ViewName, PlannedVolume]:
-        """Read from the hardware all that has to be known before the light goes on."""
-        light = self.slicer.arm(request, centers_um)
-        uids = {view: uuid4().hex for view in request.views}
-        planned: dict[ViewName, PlannedVolume] = {}
-        for view, center_um in centers_um.items():
-            camera, drive = self.slicer.views[view].camera, self.slicer.views[view].drive
-            height, width, dtype = camera.frame_format()
-            self._shape, self._dtype = (request.num_slices, height, width), dtype.str
-            siblings = [uid for other, uid in uids.items() if other != view]
-            planned[view] = PlannedVolume(
-                shape=(request.num_slices, height, width),
-                dtype=dtype.name,
-                pixel_size_um=camera.pixel_size_um,
-                step_um=request.step_um,
-                exposure_ms=float(camera.read()[f"{camera.name}_exposure"]["value"]),
-                positions_um=found_um,
-                first_z_um=request.position_um(center_um, 0),
-                z_tolerance_um=drive.tolerance_um,
-                significant_bits=camera.significant_bits(),
-                frames_differ=camera.frames_differ,
-                camera=camera.name,
-                run_uid=request.run_uid,
-                file_format=request.file_format,
-                compression=request.compression,
-                uid=uids[view],
-                labels=_labels(request, view, str(light.get("line", ""))),
-                metadata={
-                    "view": view,
-                    "siblings": siblings,
-                    "light": dict(light),
-                    **self._calibration(view),
-                },
+        """Take note of what was published, before its status ends."""
+        keys = self.data_keys(order.request.views)
+        for view, volume in volumes.items():
+            self._shape, self._dtype = planned[view].shape, np.dtype(planned[view].dtype).str
+            self._documents += stream_documents(
+                volume, order.request, data_key=keys[view], shape=self._shape
             )
-        return planned
-
-    def _positions_um(self) -> dict[str, float]:
-        found: dict[str, float] = {}
-        for stage in self._stages:
-            values = [reading["value"] for reading in stage.read().values()]
-            for axis, value in zip(stage.limits, values, strict=True):
-                found[f"{stage.name}.{axis}"] = float(value)
-        return found
-
-
-def _labels(request: VolumeRequest, view: ViewName, line: str) -> Labels:
-    """Return by what the volume of one view is to be found."""
-    channel = request.labels.channel or line
-    if len(request.views) > 1:
-        channel = f"{channel} {view}".strip()
-    return replace(request.labels, channel=channel)
+        self.published = volumes

@@ -35,6 +35,7 @@ class LightSheetModel(DeviceModel):
         self._views: tuple[ViewName, ...] = ("a",)
         self._request: VolumeRequest | None = None
         self._is_refused = False
+        self._before: VolumeRequest | None = None
         self._busy_until_s = 0.0
         self._uid = ""
 
@@ -76,13 +77,21 @@ class LightSheetModel(DeviceModel):
         self.use.frame_bytes = max(self.use.frame_bytes, *frame_bytes)
         volume_bytes = self.device.volume_bytes(request)
         self.use.disk_bytes += volume_bytes
-        seconds = course.seconds + self.device.paces[request.file_format].seconds(volume_bytes)
+        seconds = course.seconds
+        if not self._follows(request):  # the file of one is finished while the next is taken
+            seconds += self.device.paces[request.file_format].seconds(volume_bytes)
+        self._before = request
         self._busy_until_s = now_s + seconds
         return max(0.0, seconds)
 
     def unstage(self) -> None:
         """Forget the request."""
-        self._request, self._is_refused = None, False
+        self._request, self._is_refused, self._before = None, False, None
+
+    def _follows(self, request: VolumeRequest) -> bool:
+        """Whether a volume is taken without a pause after the one before it."""
+        before = self._before
+        return self.device.slicer.repeats and bool(before and before.is_followed_by(request))
 
     def _drives_um(self) -> Places:
         return {view: drive.position_um[0] for view, drive in self._drives.items()}

@@ -22,6 +22,7 @@ from devices.lasers import Lasers
 from devices.pace import Line, Pace
 from devices.shutter import Shutter
 from devices.stage import FocusDrive
+from devices.stage_space import ALONG_Z, Axes
 
 __all__ = ["Course", "Places", "Slice", "Slicer", "Slices", "Stepper", "View", "check_sweep"]
 
@@ -40,10 +41,13 @@ class View:
         What sees it.
     drive
         What moves from slice to slice.
+    axes
+        How its volumes lie in the stage's space; None if nobody has said so.
     """
 
     camera: Camera
     drive: FocusDrive
+    axes: Axes | None = ALONG_Z
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,10 @@ class Slicer(Protocol):
     def pace_source(self) -> str:
         """Where the times of its slices come from."""
 
+    @property
+    def repeats(self) -> bool:
+        """Whether it takes the volumes that follow at once (`num_following`) without a pause."""
+
     def centers_um(self, request: VolumeRequest, drives_um: Places) -> Places:
         """Return the middles of the volumes: what was asked for, or else where the drives are."""
 
@@ -121,7 +129,10 @@ class Slicer(Protocol):
         planned: Mapping[ViewName, PlannedVolume],
         cancelled: threading.Event,
     ) -> AbstractContextManager[Slices]:
-        """Give the slices as they come in the light, and put everything back in the dark."""
+        """Give the slices as they come in the light, and put everything back in the dark.
+
+        Those of all volumes that follow come after those of the first, one volume after another.
+        """
 
 
 class Stepper:
@@ -132,6 +143,8 @@ class Stepper:
     core, view, shutter
         What it works with.
     """
+
+    repeats = False
 
     def __init__(self, core: Core, view: View, shutter: Shutter) -> None:
         self.views: Mapping[ViewName, View] = {"a": view}

@@ -1,8 +1,8 @@
-"""The watch on a sweep that the controller makes by itself: the drive is asked whether it goes.
+"""The watch on sweeps that the controller makes by itself: each drive is asked whether it goes.
 
 Frames come whether a drive follows or not, and where the controller was told to bring it is no
-read-back. So each drive is asked a few times during its stack where it is. When that was is known
-but for the time that the answer took, and it has to be where the slices of that time are.
+read-back. So a drive is asked a few times during its stack where it is. When that was is known but
+for the time that the answer took, and it has to be where the slices of that time are.
 """
 
 import math
@@ -13,80 +13,125 @@ from contextlib import contextmanager
 from typing import Final
 
 from devices.errors import AcquisitionError, DeviceError
-from devices.frames import VolumeRequest
+from devices.frames import ViewName, VolumeRequest
 from devices.stage import FocusDrive
 
 __all__ = ["SweepWatch"]
 
 _LOOKS: Final = (0.05, 0.3, 0.55, 0.8)
 """When in its stack a drive is asked: a drive that stands still is in the middle of most."""
+_SLOWER: Final = 1.1
+"""How many times as long as computed a controller may take; never less."""
 
 
 class SweepWatch:
-    """Asks the drives of a volume, on a thread of its own, where they are while they sweep.
+    """Asks the drives of a row of volumes where they are while they sweep.
+
+    On a thread of its own for each time that the controller is told to run.
 
     Parameters
     ----------
     request
-        For the volume.
+        For the volumes.
     drives
-        Of its stacks, in their order, with the middle of each sweep in µm.
+        Of each view, in the order of their stacks.
+    centers_um
+        The middle of each sweep.
     slice_s
         How long a slice takes.
     """
 
     def __init__(
-        self, request: VolumeRequest, drives: Mapping[FocusDrive, float], slice_s: float
+        self,
+        request: VolumeRequest,
+        drives: Mapping[ViewName, FocusDrive],
+        centers_um: Mapping[ViewName, float],
+        slice_s: float,
     ) -> None:
         self._request = request
         self._drives = drives
+        self._centers_um = centers_um
         self._slice_s = slice_s
-        self._began = (0.0, 0.0)
+        self._stack_s = request.num_slices * slice_s
+        self._changed = threading.Condition()
         self._is_over = threading.Event()
         self._problem: DeviceError | None = None
-        self._thread = threading.Thread(target=self._run, name="sweep watch", daemon=True)
+        self._told = 0
+        """How many stacks the controller was told to take in all."""
+        self._looked = 0
+        """How many of them have been looked at."""
+        self._came: dict[int, float] = {}
+        """When the first frame of a stack was here, at the latest."""
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Raise `AcquisitionError` at the end if a drive was where its slices were not."""
+        """Look at no more afterwards."""
         try:
             yield
-        except BaseException:
+        finally:
             self._is_over.set()
-            raise
-        if self._thread.is_alive():
-            self._thread.join()  # no longer than an answer may take
+
+    def begin(self, asked: float, answered: float, volumes: int) -> None:
+        """Begin to look: the controller was told to run between two times of the clock."""
+        first, self._told = self._told, self._told + volumes * len(self._drives)
+        threading.Thread(
+            target=self._run,
+            args=(first, self._told, asked, answered),
+            name="sweep watch",
+            daemon=True,
+        ).start()
+
+    def see(self, view: ViewName, volume: int, index: int) -> None:
+        """Take note of a frame; of the last one of a stack, wait until that was looked at.
+
+        Raises
+        ------
+        AcquisitionError
+            If its drive was where its slices were not.
+        CoreTimeoutError, CoreError
+            If its drive does not say where it is.
+        """
+        stack = volume * len(self._drives) + list(self._drives).index(view)
+        if index == 0:
+            self._came[stack] = time.monotonic()
+        if index == self._request.num_slices - 1:
+            with self._changed:
+                self._changed.wait_for(lambda: self._problem or self._looked > stack)
         if self._problem is not None:
             raise self._problem
 
-    def begin(self, asked: float, answered: float) -> None:
-        """Begin to look: the controller was told to run between two times of the clock."""
-        self._began = (asked, answered)
-        self._thread.start()
-
-    def _run(self) -> None:
-        stack_s = self._request.num_slices * self._slice_s
-        for number, (drive, center_um) in enumerate(self._drives.items()):
+    def _run(self, first: int, told: int, asked: float, answered: float) -> None:
+        """Look at stacks one after the other; each ends with a look that takes its time."""
+        for stack in range(first, told):
+            number = stack - first
             for part in _LOOKS:
-                due = self._began[1] + (number + part) * stack_s
-                if self._is_over.wait(max(0.0, due - time.monotonic())) or self._problem:
+                due = answered + (number + part) * self._stack_s
+                if self._is_over.wait(max(0.0, due - time.monotonic())):
                     return
+                latest = answered + _SLOWER * number * self._stack_s
+                begun = asked + number * self._stack_s, min(latest, self._came.get(stack, latest))
                 try:
-                    self._look(drive, center_um, number * stack_s)
+                    self._look(stack, *begun)
                 except DeviceError as error:
                     self._problem = error
+            with self._changed:
+                self._looked = stack + 1
+                self._changed.notify_all()
+            if self._problem is not None:
+                return
 
-    def _look(self, drive: FocusDrive, center_um: float, begins_s: float) -> None:
-        asked, answered = self._began
-        first_s = time.monotonic() - answered - begins_s
+    def _look(self, stack: int, earliest: float, latest: float) -> None:
+        """Ask a drive where it is in a stack that began between two times."""
+        view = list(self._drives)[stack % len(self._drives)]
+        drive, center_um = self._drives[view], self._centers_um[view]
+        at_least_s = time.monotonic() - latest
         found_um = drive.glimpse_um()
-        last_s = time.monotonic() - asked - begins_s
-        slices = self._request.num_slices
-        if first_s < 0 or last_s > slices * self._slice_s:
+        at_most_s = time.monotonic() - earliest
+        if at_least_s < 0 or at_most_s > self._stack_s:
             return  # it may have been before its first slice, or after its last
         # A drive may be a slice behind.
-        first = max(0, math.floor(first_s / self._slice_s) - 1)
-        last = min(slices - 1, math.ceil(last_s / self._slice_s))
+        first = max(0, math.floor(at_least_s / (_SLOWER * self._slice_s)) - 1)
+        last = min(self._request.num_slices - 1, math.ceil(at_most_s / self._slice_s))
         low_um = self._request.position_um(center_um, first) - drive.tolerance_um
         high_um = self._request.position_um(center_um, last) + drive.tolerance_um
         if not low_um <= found_um <= high_um:

@@ -9,7 +9,8 @@ frames are told apart by their tags.
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections import defaultdict, deque
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +21,7 @@ from devices.frames import PlannedVolume, ViewName, VolumeRequest
 from devices.lasers import Lasers
 from devices.piezo import Piezo
 from devices.properties import Properties, Value
-from devices.scanner import IDLE, SPIM_STATE, Scanner
+from devices.scanner import IDLE, SPIM_STATE, Scanner, refuse_unless_idle
 from devices.slicing import Course, Places, Slice, Slices, View, check_sweep
 from devices.sweep_watch import SweepWatch
 from devices.timing import CameraClock, Timing, slice_timing
@@ -31,6 +32,12 @@ LOGGER = logging.getLogger(__name__)
 _TRIANGLE = "1 - Triangle"
 _SYNCED = "3 - Enabled with axes synced"
 _TRIGGER_SOURCE = "TRIGGER SOURCE"
+_REPEATS = "SPIMNumRepeats"
+_LEASH_S = 10.0
+"""What the controller is told to take by itself at most, unless a single volume takes longer.
+
+If this process dies, the light goes on for no longer than that.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +69,7 @@ class TriggeredView(View):
 
     Parameters
     ----------
-    camera, drive
+    camera, drive, axes
         As of `View`; the drive is a piezo.
     scanner
         What lights it.
@@ -133,6 +140,8 @@ class TriggeredSlicer:
     LimitError
         If a sheet is wider than its scanner may turn.
     """
+
+    repeats = True
 
     def __init__(
         self,
@@ -242,18 +251,21 @@ class TriggeredSlicer:
         """Start, give the slices as they come, and leave the piezos where they were."""
         views = [self.views[name] for name in request.views]
         self._core.buffer_frames(self._label(request))
-        drives = {self.views[name].drive: center_um for name, center_um in centers_um.items()}
-        watch = SweepWatch(request, drives, self.timing(request).slice_ms / 1000)
+        watch = self._watch(request, centers_um)
         with (
             self._at_rest_afterwards(views),
-            watch.watching(),
             self._lit(request, cancelled),
+            watch.watching(),
         ):
             for view in views:
                 self._properties.write(view.camera.label, {_TRIGGER_SOURCE: "EXTERNAL"})
                 self._properties.write(view.drive.label, {SPIM_STATE: "Armed"})
             with closing(self._streamed(request, centers_um, cancelled, watch)) as slices:
                 yield slices
+
+    def _watch(self, request: VolumeRequest, centers_um: Places) -> SweepWatch:
+        drives = {name: self.views[name].drive for name in request.views}
+        return SweepWatch(request, drives, centers_um, self.timing(request).slice_ms / 1000)
 
     def _streamed(
         self,
@@ -262,31 +274,54 @@ class TriggeredSlicer:
         cancelled: threading.Event,
         watch: SweepWatch,
     ) -> Slices:
+        numbered = self._numbered(request, centers_um, cancelled, watch)
+        with closing(numbered):
+            yield from _one_after_another(numbered, request.num_slices * len(request.views))
+
+    def _numbered(
+        self,
+        request: VolumeRequest,
+        centers_um: Places,
+        cancelled: threading.Event,
+        watch: SweepWatch,
+    ) -> Generator[tuple[int, Slice]]:
+        """Give the slices as they come, each with the number of its volume."""
         names = {self.views[name].camera.label: name for name in request.views}
         cameras = [self.views[name].camera for name in request.views]
-        came = dict.fromkeys(request.views, 0)
+        timing = self.timing(request)
+        rounds = iter(_rounds(request, timing))
+        came, due = dict.fromkeys(request.views, 0), 0
 
         def start() -> None:
+            nonlocal due
             if cancelled.is_set():
                 raise StoppedError("the volume was stopped before its first slice")
+            repeats = next(rounds)
+            due += repeats * request.num_slices * len(cameras)
+            self._properties.write(self._master, {_REPEATS: repeats})
             asked = time.monotonic()
             self._properties.begin(self._master, SPIM_STATE, "Running")
-            watch.begin(asked, time.monotonic())
+            watch.begin(asked, time.monotonic(), repeats)
 
         frames = self._core.frames(
             self._label(request),
-            request.num_slices,
-            exposure_ms=self.timing(request).slice_ms,
+            request.num_slices * (1 + request.num_following),
+            exposure_ms=timing.slice_ms,
             cancelled=cancelled,
             cameras={camera.label: camera.frame_counter for camera in cameras},
             begin=start,
         )
         with closing(frames):
-            for frame in frames:
+            for count, frame in enumerate(frames, 1):
                 name = names[frame.camera]
-                z_um = request.position_um(centers_um[name], came[name])
-                yield Slice(name, came[name], frame.pixels, frame.elapsed_s, z_um)
+                volume, index = divmod(came[name], request.num_slices)
                 came[name] += 1
+                watch.see(name, volume, index)
+                z_um = request.position_um(centers_um[name], index)
+                yield volume, Slice(name, index, frame.pixels, frame.elapsed_s, z_um)
+                if count == due and volume < request.num_following:
+                    refuse_unless_idle(self.views["a"].scanner, self._properties)
+                    start()
 
     @contextmanager
     def _lit(self, request: VolumeRequest, cancelled: threading.Event) -> Iterator[None]:
@@ -365,6 +400,8 @@ class TriggeredSlicer:
             "SPIMNumSlicesPerPiezo": 1,
             "SPIMNumSides": len(request.views),
             "SPIMFirstSide": self.views[request.views[0]].scanner.side,
+            "SPIMDelayBeforeRepeat(ms)": 0.0,
+            _REPEATS: _rounds(request, timing)[0],
         }
 
     def _light(self, request: VolumeRequest, line: str, timing: Timing) -> dict[str, Any]:
@@ -383,6 +420,26 @@ class TriggeredSlicer:
 def _way_um(request: VolumeRequest) -> float:
     """Return the amplitude of a sweep: the controller's are **taken to be from end to end**."""
     return request.step_um * (request.num_slices - 1)
+
+
+def _rounds(request: VolumeRequest, timing: Timing) -> list[int]:
+    """Return how many volumes the controller is told to take by itself, each time it is told."""
+    volumes = 1 + request.num_following
+    volume_s = request.num_slices * len(request.views) * timing.slice_ms / 1000
+    most = max(1, min(volumes, int(_LEASH_S / volume_s)))
+    whole, rest = divmod(volumes, most)
+    return [most] * whole + [rest] * (rest > 0)
+
+
+def _one_after_another(numbered: Iterable[tuple[int, Slice]], per_volume: int) -> Iterator[Slice]:
+    """Yield all slices of a volume before the first of the next, which another camera may give."""
+    waiting: defaultdict[int, deque[Slice]] = defaultdict(deque)
+    given = 0
+    for volume, one in numbered:
+        waiting[volume].append(one)
+        while waiting[given // per_volume]:
+            yield waiting[given // per_volume].popleft()
+            given += 1
 
 
 def _check_mirror(request: VolumeRequest, view: TriggeredView, end_um: float) -> None:

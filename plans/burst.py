@@ -8,10 +8,16 @@ import bluesky.preprocessors as bpp
 from bluesky.utils import MsgGenerator
 from pydantic import Field
 
-from devices import Compression, FileFormat, Labels, LightSheet, Stage, VolumeRequest
+from devices import Compression, FileFormat, Labels, LightSheet, VolumeRequest
 from plans.acquisition import take_volume
 from plans.messages import acquisition, alike, clock
-from plans.parameters import ExposureMs, all_devices, inject
+from plans.parameters import (
+    ExposureMs,
+    LineParameter,
+    PowerParameter,
+    ViewParameter,
+    inject,
+)
 
 __all__ = ["burst"]
 
@@ -29,12 +35,18 @@ def burst(
             description="Middle of the sweeps on the slice drive, in µm; by default where it is."
         ),
     ] = None,
+    view: ViewParameter = "a",
+    line: LineParameter = None,
+    power_percent: PowerParameter = None,
     file_format: Annotated[FileFormat, Field(description="As of acquire_volume.")] = "ome-tiff",
     compression: Annotated[Compression, Field(description="As of acquire_volume.")] = "none",
     light_sheet: LightSheet = inject("light_sheet"),
-    stages: list[Stage] = all_devices(),
 ) -> MsgGenerator[dict[str, Any]]:
     """Take volumes back to back where the microscope is.
+
+    A light sheet with a controller takes them without a pause: it is told once, and the file of
+    one volume is finished while the next is taken. Stages are not read between them: a question
+    to the controller takes as long as many slices.
 
     Returns
     -------
@@ -48,13 +60,19 @@ def burst(
         exposure_ms=exposure_ms,
         step_um=step_um,
         center_um=center_um,
+        view=view,
+        line=line or "",
+        power_percent=power_percent,
         file_format=file_format,
         compression=compression,
     )
 
     def take(time_point: int) -> MsgGenerator[Any]:
         labels = Labels(acquisition_uid=found.uid, time_point=time_point)
-        return take_volume(replace(request, labels=labels), light_sheet, stages)
+        following = num_volumes - 1 - time_point
+        return take_volume(
+            replace(request, labels=labels, num_following=following), light_sheet, []
+        )
 
     def volumes() -> MsgGenerator[float]:
         began_s = yield from clock()

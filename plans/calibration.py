@@ -9,16 +9,9 @@ from bluesky.utils import Msg, MsgGenerator
 from pydantic import Field
 
 from devices import LightSheet, Stage
-from plans.focus import (
-    Focuser,
-    FocusView,
-    LineParameter,
-    Metric,
-    PowerParameter,
-    focus_request,
-)
+from plans.focus import Focuser, FocusView, Metric, focus_request
 from plans.messages import calibrate
-from plans.parameters import ExposureMs, all_devices, inject
+from plans.parameters import ExposureMs, LineParameter, PowerParameter, all_devices, inject
 
 __all__ = ["calibrate_piezo_galvo"]
 

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from devices import FocusDrive, Labels, LightSheet, Stage, XYStage
 from plans.acquisition import take_volume
-from plans.focus import Focuser, LineParameter, Metric, PowerParameter, focus_request
-from plans.parameters import ExposureMs, all_devices, inject
+from plans.focus import Focuser, Metric, focus_request
+from plans.parameters import ExposureMs, LineParameter, PowerParameter, all_devices, inject
 from plans.values import Embryo
 
 __all__ = ["acquire_embryo"]

@@ -11,21 +11,13 @@ from pydantic import Field
 from devices import LightSheet, Stage, ViewName, VolumeRequest
 from plans.acquisition import take_volume
 from plans.messages import sharpest
-from plans.parameters import ExposureMs, LaserLine, all_devices, inject
+from plans.parameters import ExposureMs, LineParameter, PowerParameter, all_devices, inject
 
 __all__ = ["FocusView", "Focuser", "Metric", "focus"]
 
 Metric = Annotated[
     Literal["vollath_f4", "tenengrad", "variance", "band_pass"],
     Field(description="By which sharpness is measured."),
-]
-LineParameter = Annotated[
-    LaserLine | None,
-    Field(description="The laser line; by default the first of the instrument."),
-]
-PowerParameter = Annotated[
-    float | None,
-    Field(ge=0, le=100, description="Its power, in percent; by default as it is set."),
 ]
 FocusView = Annotated[ViewName, Field(description="The side that is focused.")]
 _FINE_UM = (3.0, 0.5)

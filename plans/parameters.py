@@ -15,7 +15,9 @@ __all__ = [
     "AxisOf",
     "ExposureMs",
     "LaserLine",
+    "LineParameter",
     "Percent",
+    "PowerParameter",
     "ViewParameter",
     "all_devices",
     "inject",
@@ -69,6 +71,16 @@ LaserLine = Literal["405", "488", "561", "637"]
 """In nm."""
 
 Percent = Annotated[float, Field(ge=0, le=100)]
+
+LineParameter = Annotated[
+    LaserLine | None,
+    Field(description="The laser line; by default the first of the instrument."),
+]
+
+PowerParameter = Annotated[
+    float | None,
+    Field(ge=0, le=100, description="Its power, in percent; by default as it is set."),
+]
 
 AcquisitionUid = Annotated[
     str,

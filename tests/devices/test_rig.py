@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from devices import InstrumentFile, VolumeRequest, load_instrument_file
+from devices import InstrumentFile, Views, VolumeRequest, load_instrument_file
 from devices.core import Core
 from devices.entries import LasersEntry, TriggeredLightSheetEntry
 from devices.properties import Properties
@@ -50,6 +50,10 @@ KNOWN: dict[str, Takes] = {
     f"{CARD}|SPIMNumSlicesPerPiezo": {1},
     f"{CARD}|SPIMNumSides": {1, 2},
     f"{CARD}|SPIMFirstSide": {"A", "B"},
+    # Not in the notes, but in the adapter of the rig's controller (ASITiger): how often a run is
+    # repeated by itself. What a process that died has left there would be repeated, too.
+    f"{CARD}|SPIMNumRepeats": number(1, 65_535),
+    f"{CARD}|SPIMDelayBeforeRepeat(ms)": {0.0},
     **{f"{label}|BeamEnabled": {"No"} for label in MIRRORS},
     **{
         f"{label}|SingleAxis{axis}{name}": takes
@@ -140,8 +144,10 @@ def test_every_property_that_is_written_is_known_with_its_value(
     )
     with demo.booted(load_instrument_file("twin"), tmp_path) as twin:
         _spy_on_presets(twin.core, monkeypatch, told)
-        for view in ("a", "b", "dual"):
-            twin.sheet.prepare(replace(request, view=view)).wait(10)
+        asks: tuple[tuple[Views, int], ...] = (("a", 0), ("b", 0), ("dual", 1), ("dual", 0))
+        for view, num_following in asks:
+            asked = replace(request, view=view, num_following=num_following)
+            twin.sheet.prepare(asked).wait(10)
             twin.sheet.trigger().wait(30)
     (lasers,) = (entry for entry in rig().devices.values() if isinstance(entry, LasersEntry))
     powers = {f"{LASERS}|{line.power}": number(0, 100) for line in lasers.lines.values()}

@@ -6,22 +6,28 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from devices import (
     AcquisitionError,
     CoreError,
     DeviceError,
+    Labels,
     Lasers,
     LightSheet,
     LimitError,
     Models,
     Scanner,
     StoppedError,
+    ViewName,
     VolumeRequest,
     load_instrument_file,
 )
+from devices.core import Core
 from devices.properties import Properties
-from devices.triggered import Calibration, TriggeredSlicer
+from devices.slicing import Slice
+from devices.triggered import Calibration, TriggeredSlicer, _one_after_another
 from devices.twin import FrameStamp
 from devices.twin.faults import CameraFault
 from devices.twin.hub import TwinHub
@@ -300,6 +306,172 @@ def test_no_power_is_a_dark_volume(twin: Bench) -> None:
     (sink,) = take(twin, replace(REQUEST, power_percent=0.0))
     assert sink.state == "published"
     assert lit_ms(twin) == before
+
+
+# ---------------------------------------------------------------- volumes in a row
+
+
+def row(count: int, request: VolumeRequest = REQUEST) -> list[VolumeRequest]:
+    """Return the requests for volumes of which each follows the one before it at once."""
+    return [
+        replace(
+            request,
+            num_following=count - 1 - number,
+            run_uid=f"run {number}",
+            labels=Labels(acquisition_uid="a", time_point=number),
+        )
+        for number in range(count)
+    ]
+
+
+def running(told: list[tuple[str, str, Any]]) -> int:
+    return told.count((MASTER, "SPIMState", "Running"))
+
+
+@pytest.mark.parametrize("request_", [REQUEST, BOTH], ids=["one side", "both sides"])
+def test_volumes_that_follow_at_once_are_one_run_of_the_controller(
+    twin: Bench, told: list[tuple[str, str, Any]], request_: VolumeRequest
+) -> None:
+    before = lit_ms(twin)[488]
+    sides = len(request_.views)
+    for number, request in enumerate(row(4, request_)):
+        sinks = take(twin, request)
+        assert len(sinks) == sides
+        for sink in sinks:
+            frames = range(6 * number, 6 * (number + 1))
+            assert [stamp.index for stamp in stamps(sink)] == list(frames)
+            assert [written.index for written in sink.written] == list(range(6))
+            assert sink.z_um == pytest.approx([16.25, 17.75, 19.25, 20.75, 22.25, 23.75])
+            assert sink.written[0].delta_t_s >= 0
+            assert sink.planned.run_uid == f"run {number}"
+            assert sink.planned.labels.time_point == number
+            assert sink.planned.metadata.get("repeat", {"number": 0})["number"] == number
+    assert running(told) == 1
+    assert int(read(twin, MASTER, "SPIMNumRepeats")) == 4
+    assert twin.shelf.states == ["published"] * 4 * sides
+    assert lit_ms(twin)[488] - before == pytest.approx(4 * 6 * sides)
+
+
+def test_a_volume_after_a_row_is_one(twin: Bench) -> None:
+    for request in row(2):
+        take(twin, request)
+    take(twin)
+    assert int(read(twin, MASTER, "SPIMNumRepeats")) == 1
+    assert_at_rest(twin)
+
+
+def test_the_controller_is_told_no_more_at_a_time_than_may_outlive_this_process(
+    twin: Bench, told: list[tuple[str, str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slice_s = slicer(twin).timing(REQUEST).slice_ms / 1000
+    monkeypatch.setattr("devices.triggered._LEASH_S", 2.5 * 6 * slice_s)
+    slicer(twin)._properties.forget()
+    for request in row(5):
+        take(twin, request)
+    assert [value for _, name, value in told if name == "SPIMNumRepeats"] == [2, 1]
+    assert running(told) == 3
+    assert twin.shelf.states == ["published"] * 5
+
+
+def test_no_exposure_is_set_in_the_middle_of_a_row(
+    twin: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = row(2)
+    take(twin, first)
+    monkeypatch.setattr(Core, "set_exposure_ms", None)
+    take(twin, second)
+
+
+def _unstages(bench: Bench) -> None:
+    bench.sheet.stage()
+    bench.sheet.unstage().wait(10)
+
+
+ENDS: dict[str, Callable[[Bench], None]] = {
+    "it is paused": lambda bench: bench.sheet.pause(),
+    "it is unstaged": _unstages,
+    "it is stopped": lambda bench: bench.sheet.stop(),
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_row_that_is_not_gone_on_with_ends_dark_and_counts_what_had_begun(
+    twin: Bench, end: Callable[[Bench], None]
+) -> None:
+    first, second, third = row(3)
+    take(twin, first)
+    end(twin)
+    twin.sheet.check_safe()
+    assert_at_rest(twin)
+    assert twin.shelf.states == ["published", "discarded"]
+    assert twin.shelf.sinks[1].is_lit
+    for request in (second, third):
+        take(twin, request)
+    assert twin.shelf.states == ["published", "discarded", "published", "published"]
+
+
+def test_a_row_ends_dark_if_nobody_asks_for_its_next_volume(
+    twin: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devices.taking._PATIENCE_S", 0.05)
+    take(twin, row(3)[0])
+    demo.wait_until(lambda: twin.shelf.states == ["published", "discarded"])
+    twin.sheet.check_safe()
+    assert_at_rest(twin)
+
+
+def test_something_else_than_what_was_to_follow_begins_anew(
+    twin: Bench, told: list[tuple[str, str, Any]]
+) -> None:
+    take(twin, row(3)[0])
+    *_, sink = take(twin, replace(REQUEST, center_um=25))
+    assert [stamp.index for stamp in stamps(sink)] == list(range(6))
+    assert running(told) == 2
+    assert twin.shelf.states == ["published", "discarded", "published"]
+
+
+def test_a_frame_that_is_lost_in_the_middle_of_a_row_costs_that_volume_only(twin: Bench) -> None:
+    hub(twin).faults.cameras[CAMERA] = CameraFault(drops=frozenset({8}))
+    first, second, _ = row(3)
+    take(twin, first)
+    error = failure(twin, second)
+    assert isinstance(error, AcquisitionError)
+    assert "1 lost" in str(error)
+    assert twin.shelf.states == ["published", "discarded"]
+    assert_at_rest(twin)
+
+
+def test_a_file_that_cannot_be_finished_ends_the_row_in_the_dark(
+    twin: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(twin.shelf, "on_finish", fail)
+    assert "the disk is gone" in str(failure(twin, row(3)[0]))
+    assert twin.shelf.states == ["discarded"]
+    assert_at_rest(twin)
+
+
+@given(st.data())
+def test_slices_are_given_one_volume_after_another_however_two_cameras_take_turns(
+    data: st.DataObject,
+) -> None:
+    came: dict[ViewName, list[tuple[int, Slice]]] = {
+        view: [
+            (volume, Slice(view, index, np.zeros(1), 0.0, 0.0))
+            for volume in range(3)
+            for index in range(2)
+        ]
+        for view in ("a", "b")
+    }
+    turns: list[ViewName] = data.draw(st.permutations([*came] * 6))
+    mixed = [came[view].pop(0) for view in turns]
+    found = list(_one_after_another(iter(mixed), 4))
+    numbers = {id(one): volume for volume, one in mixed}
+    assert [numbers[id(one)] for one in found] == [0] * 4 + [1] * 4 + [2] * 4
+    for view in ("a", "b"):
+        assert [one.index for one in found if one.view == view] == [0, 1] * 3
 
 
 # ---------------------------------------------------------------- what goes wrong

@@ -40,7 +40,8 @@ def interrupt_in_mid_volume(bench: Bench, run_engine: Any, order: str) -> None:
         if index == 2 and not threads:
             threads.append(threading.Thread(target=getattr(run_engine, order)))
             threads[0].start()
-            wait_until(bench.sheet._cancelled.is_set)
+            assert bench.sheet._taking is not None
+            wait_until(bench.sheet._taking._cancelled.is_set)
 
     bench.shelf.on_write = interrupt
     try:

@@ -1,0 +1,128 @@
+"""A burst under a real RunEngine, on the twin: its controller takes the volumes by itself."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from bluesky.utils import FailedStatus, RunEngineInterrupted
+
+from devices import StoppedError, load_instrument_file
+from plans import burst
+from tests.devices import demo
+from tests.devices.demo import Bench, wait_until
+from tests.plans.answers import UID, ShelfAnswers
+
+VOLUMES = 4
+
+
+@pytest.fixture(scope="module")
+def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("twin")
+    with demo.booted(load_instrument_file("twin"), folder) as bench:
+        yield bench
+
+
+@pytest.fixture
+def twin(booted: Bench, run_engine: Any) -> Iterator[Bench]:
+    ShelfAnswers(booted.shelf).answer(run_engine)
+    yield booted
+    booted.sheet.check_safe()
+    booted.shelf.on_write = lambda _index: None
+    booted.shelf.sinks.clear()
+
+
+def plan(bench: Bench, **changes: Any) -> Any:
+    asked = {"num_volumes": VOLUMES, "num_slices": 5, "exposure_ms": 1.0, "center_um": 10.0}
+    return burst(**{**asked, **changes}, light_sheet=bench.sheet)
+
+
+def interrupt(bench: Bench, run_engine: Any, volume: int, order: str) -> None:
+    """Run a burst, and give an order from another thread in the middle of one of its volumes."""
+    threads: list[threading.Thread] = []
+
+    def give(index: int) -> None:
+        if index == 2 and len(bench.shelf.sinks) == volume and not threads:
+            threads.append(threading.Thread(target=getattr(run_engine, order)))
+            threads[0].start()
+            assert bench.sheet._taking is not None
+            wait_until(bench.sheet._taking._cancelled.is_set)
+
+    bench.shelf.on_write = give
+    try:
+        with pytest.raises(RunEngineInterrupted):
+            run_engine(plan(bench))
+    finally:
+        threads[0].join()
+
+
+def published(bench: Bench) -> list[int]:
+    sinks = [sink for sink in bench.shelf.sinks if sink.state == "published"]
+    return [sink.planned.labels.time_point for sink in sinks]
+
+
+def test_each_volume_of_a_burst_is_a_run_of_its_own_and_a_time_point(
+    twin: Bench, run_engine: Any
+) -> None:
+    documents: list[tuple[str, dict[str, Any]]] = []
+    run_engine.subscribe(lambda name, document: documents.append((name, document)))
+    result = run_engine(plan(twin)).plan_result
+    assert result["acquisition_uid"] == UID
+    assert result["num_volumes"] == VOLUMES
+    assert published(twin) == list(range(VOLUMES))
+    starts = [document["uid"] for name, document in documents if name == "start"]
+    assert [sink.planned.run_uid for sink in twin.shelf.sinks] == starts
+    assert [name for name, _ in documents] == VOLUMES * [
+        "start",
+        "descriptor",
+        "stream_resource",
+        "stream_datum",
+        "event",
+        "stop",
+    ]
+
+
+def test_a_burst_of_both_sides_has_a_volume_of_each(twin: Bench, run_engine: Any) -> None:
+    run_engine(plan(twin, view="dual", line="561"))
+    assert published(twin) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert {sink.planned.labels.channel for sink in twin.shelf.sinks} == {"561 a", "561 b"}
+
+
+def test_a_burst_that_is_paused_goes_on_and_takes_each_volume_once(
+    twin: Bench, run_engine: Any
+) -> None:
+    interrupt(twin, run_engine, 2, "request_pause")
+    assert run_engine.state == "paused"
+    twin.sheet.check_safe()
+    assert published(twin) == [0]
+    assert run_engine.resume().exit_status == "success"
+    assert published(twin) == list(range(VOLUMES))
+
+
+def test_a_burst_that_is_aborted_ends_in_the_dark_with_what_was_whole(
+    twin: Bench, run_engine: Any
+) -> None:
+    interrupt(twin, run_engine, 3, "abort")
+    twin.sheet.check_safe()
+    assert published(twin) == [0, 1]
+
+
+def test_a_stop_in_the_middle_of_a_burst_ends_it_and_says_so(twin: Bench, run_engine: Any) -> None:
+    def stop(_index: int) -> None:
+        if len(twin.shelf.sinks) == 2:
+            twin.sheet.stop()
+
+    twin.shelf.on_write = stop
+    with pytest.raises(FailedStatus) as failed:
+        run_engine(plan(twin))
+    assert isinstance(failed.value.args[0].exception(), StoppedError)
+    assert published(twin) == [0]
+
+
+def test_on_an_instrument_without_a_controller_they_are_taken_one_by_one(
+    bench: Bench, run_engine: Any
+) -> None:
+    ShelfAnswers(bench.shelf).answer(run_engine)
+    run_engine(plan(bench, center_um=0.0, num_volumes=2))
+    assert published(bench) == [0, 1]
+    assert not bench.is_lit
