@@ -16,8 +16,6 @@ from devices.properties import Properties
 
 __all__ = ["LaserLine", "Lasers", "LasersModel"]
 
-_HANG_S = 1.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class LaserLine:
@@ -191,7 +189,7 @@ class Lasers(LightSource):
     def _switch_off(self) -> str:
         """Switch off each laser itself, past the queue, and read it back."""
         switching = Aside(f"{self.name} themselves off", self._switch_each_off)
-        problem = switching.error if switching.has_ended(_HANG_S) else "they do not answer"
+        problem = switching.error if switching.has_ended(self._moment_s) else "they do not answer"
         self._properties.forget(self.label)
         if problem is not None:
             return (

@@ -11,8 +11,8 @@ from devices.errors import CoreTimeoutError, DeviceError
 __all__ = ["LightSource"]
 
 LOGGER = logging.getLogger(__name__)
-_HANG_S = 1.0
-_REST_S = 1.0
+_MOMENT_S = 1.0
+"""What going out may take; not more than any answer."""
 _POLL_S = 0.01
 
 
@@ -35,9 +35,9 @@ class LightSource(HardwareDevice):
             If it was not; says what was done instead.
         """
         closing = Aside(f"{self.name} off", self._put_out)
-        if not closing.has_ended(_HANG_S):
+        if not closing.has_ended(self._moment_s):
             instead = self._switch_off()  # while the one that hangs may still answer
-            if not closing.has_ended(max(0.0, self._core.timeout_s - _HANG_S)):
+            if not closing.has_ended(self._core.timeout_s - self._moment_s):
                 raise self._lit(self._hangs(), instead)
         if closing.error is not None:
             raise self._lit(closing.error, self._switch_off()) from closing.error
@@ -55,6 +55,10 @@ class LightSource(HardwareDevice):
         if self.may_shine:
             self.stop()
             self.check_safe()
+
+    @property
+    def _moment_s(self) -> float:
+        return min(_MOMENT_S, self._core.timeout_s)
 
     @abstractmethod
     def _put_out(self) -> None:
@@ -77,7 +81,7 @@ class LightSource(HardwareDevice):
         return "Switch the light off by hand."
 
     def _refuse_unless_out(self) -> None:
-        deadline = time.monotonic() + _REST_S
+        deadline = time.monotonic() + self._moment_s
         while not self._is_out():
             if time.monotonic() > deadline:
                 raise self._shines_still()

@@ -101,7 +101,7 @@ class SweepWatch:
             raise self._problem
 
     def _run(self, first: int, told: int, asked: float, answered: float) -> None:
-        """Look at stacks one after the other; each ends with a look that takes its time."""
+        """Look at stacks one after the other, until a drive is not where it has to be."""
         for stack in range(first, told):
             number = stack - first
             for part in _LOOKS:
@@ -113,12 +113,13 @@ class SweepWatch:
                 try:
                     self._look(stack, *begun)
                 except DeviceError as error:
-                    self._problem = error
+                    with self._changed:
+                        self._problem = error
+                        self._changed.notify_all()
+                    return
             with self._changed:
                 self._looked = stack + 1
                 self._changed.notify_all()
-            if self._problem is not None:
-                return
 
     def _look(self, stack: int, earliest: float, latest: float) -> None:
         """Ask a drive where it is in a stack that began between two times."""
