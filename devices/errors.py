@@ -5,6 +5,7 @@ __all__ = [
     "CoreError",
     "CoreTimeoutError",
     "DeviceError",
+    "DoseError",
     "InstrumentError",
     "LimitError",
     "StoppedError",
@@ -29,6 +30,10 @@ class StoppedError(DeviceError):
 
 class AcquisitionError(DeviceError):
     """Frames were lost, repeated, of the wrong shape, or did not come at all."""
+
+
+class DoseError(DeviceError):
+    """A volume is not begun, because it would give an embryo more light than it may have."""
 
 
 class InstrumentError(DeviceError):

@@ -200,7 +200,8 @@ class Stepper:
     def arm(self, request: VolumeRequest, centers_um: Places) -> Mapping[str, Any]:
         """Do nothing, since all is made ready when it is needed; return what the light will be."""
         lit_s = self.course(request, centers_um).lit_s
-        return {"lit_ms": 1000 * lit_s, "power_mw": self.light.power_mw}
+        power_mw = self.light.power_mw
+        return {"lit_ms": 1000 * lit_s, "power_mw": power_mw, "requested_mw": power_mw}
 
     @contextmanager
     def slices(

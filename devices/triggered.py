@@ -10,9 +10,10 @@ import logging
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from devices.core import Core
@@ -52,11 +53,14 @@ class Calibration:
         Of the piezo, when the scanner's y is at 0.
     uid
         Of the measurement; empty if it is that of the instrument file.
+    valid_until_s
+        By when it may be used, in s since 1970; None if it has no end.
     """
 
     slope_um_per_deg: float
     offset_um: float
     uid: str = ""
+    valid_until_s: float | None = None
 
     def deg(self, piezo_um: float) -> float:
         """Return the scanner's y for a place of the piezo."""
@@ -167,6 +171,35 @@ class TriggeredSlicer:
 
     # ------------------------------------------------------------------ beforehand
 
+    def check_calibrated(
+        self, request: VolumeRequest, now_s: float, renewed: Collection[ViewName] = ()
+    ) -> None:
+        """Raise `LimitError` if slices would be lit by a calibration that has come to its end.
+
+        Where the sheet stays, what is to be found out is where it lies: that needs none.
+
+        Parameters
+        ----------
+        request
+            For a volume.
+        now_s
+            When it would be taken, in s since 1970.
+        renewed
+            Sides that will have been calibrated again by then.
+        """
+        if request.sheet_um is not None:
+            return
+        for view in request.views:
+            until_s = self.views[view].calibration.valid_until_s
+            if until_s is not None and now_s > until_s and view not in renewed:
+                until = datetime.fromtimestamp(until_s, UTC)
+                raise LimitError(
+                    f"the calibration of view {view} may be used until {until:%Y-%m-%d %H:%M} UTC, "
+                    "and nobody knows where the sheet is after that. Calibrate again "
+                    f"(calibrate_piezo_galvo view={view}).",
+                    field="light_sheet",
+                )
+
     @property
     def pace_source(self) -> str:
         """Where the times of its slices come from."""
@@ -221,11 +254,14 @@ class TriggeredSlicer:
 
         Raises
         ------
+        LimitError
+            If slices would be lit by a calibration that has come to its end.
         CoreError
             If a device has not taken what it was told.
         AcquisitionError
             If a camera does not expose as it was asked to.
         """
+        self.check_calibrated(request, time.time())
         timing = self.timing(request)
         for name, center_um in centers_um.items():
             view = self.views[name]
@@ -251,21 +287,18 @@ class TriggeredSlicer:
         """Start, give the slices as they come, and leave the piezos where they were."""
         views = [self.views[name] for name in request.views]
         self._core.buffer_frames(self._label(request))
-        watch = self._watch(request, centers_um)
+        drives = {self.views[name].drive: center_um for name, center_um in centers_um.items()}
+        watch = SweepWatch(request, drives, self.timing(request).slice_ms / 1000)
         with (
             self._at_rest_afterwards(views),
-            self._lit(request, cancelled),
             watch.watching(),
+            self._lit(request, cancelled),
         ):
             for view in views:
                 self._properties.write(view.camera.label, {_TRIGGER_SOURCE: "EXTERNAL"})
                 self._properties.write(view.drive.label, {SPIM_STATE: "Armed"})
             with closing(self._streamed(request, centers_um, cancelled, watch)) as slices:
                 yield slices
-
-    def _watch(self, request: VolumeRequest, centers_um: Places) -> SweepWatch:
-        drives = {name: self.views[name].drive for name in request.views}
-        return SweepWatch(request, drives, centers_um, self.timing(request).slice_ms / 1000)
 
     def _streamed(
         self,
@@ -274,9 +307,15 @@ class TriggeredSlicer:
         cancelled: threading.Event,
         watch: SweepWatch,
     ) -> Slices:
+        per_volume = request.num_slices * len(request.views)
         numbered = self._numbered(request, centers_um, cancelled, watch)
         with closing(numbered):
-            yield from _one_after_another(numbered, request.num_slices * len(request.views))
+            for count, one in enumerate(_one_after_another(numbered, per_volume), 1):
+                if count % per_volume:
+                    watch.check()
+                else:
+                    watch.see_through(count // per_volume)
+                yield one
 
     def _numbered(
         self,
@@ -286,8 +325,7 @@ class TriggeredSlicer:
         watch: SweepWatch,
     ) -> Generator[tuple[int, Slice]]:
         """Give the slices as they come, each with the number of its volume."""
-        names = {self.views[name].camera.label: name for name in request.views}
-        cameras = [self.views[name].camera for name in request.views]
+        cameras = {self.views[name].camera.label: name for name in request.views}
         timing = self.timing(request)
         rounds = iter(_rounds(request, timing))
         came, due = dict.fromkeys(request.views, 0), 0
@@ -308,15 +346,17 @@ class TriggeredSlicer:
             request.num_slices * (1 + request.num_following),
             exposure_ms=timing.slice_ms,
             cancelled=cancelled,
-            cameras={camera.label: camera.frame_counter for camera in cameras},
+            cameras={
+                self.views[name].camera.label: self.views[name].camera.frame_counter
+                for name in request.views
+            },
             begin=start,
         )
         with closing(frames):
             for count, frame in enumerate(frames, 1):
-                name = names[frame.camera]
+                name = cameras[frame.camera]
                 volume, index = divmod(came[name], request.num_slices)
                 came[name] += 1
-                watch.see(name, volume, index)
                 z_um = request.position_um(centers_um[name], index)
                 yield volume, Slice(name, index, frame.pixels, frame.elapsed_s, z_um)
                 if count == due and volume < request.num_following:
@@ -406,14 +446,16 @@ class TriggeredSlicer:
 
     def _light(self, request: VolumeRequest, line: str, timing: Timing) -> dict[str, Any]:
         """Return the light of each volume: what was asked for, and what was read back."""
-        percent = self.light.percent(line)
+        asked, percent = self._percent(request), self.light.percent(line)
         mw_per_percent = self.light.line(line).mw_per_percent
         return {
             "line": line,
-            "requested_percent": self._percent(request),
+            "requested_percent": asked,
             "percent": percent,
             "power_mw": None if mw_per_percent is None else percent * mw_per_percent,
+            "requested_mw": None if mw_per_percent is None else asked * mw_per_percent,
             "lit_ms": float(request.num_slices * timing.laser_ms),
+            "slice_ms": timing.slice_ms,
         }
 
 

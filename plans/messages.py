@@ -14,12 +14,15 @@ from devices import Dose, LightSheet, ViewName
 
 __all__ = [
     "Acquisition",
+    "Seen",
     "TakenPoint",
     "acquisition",
     "alike",
     "calibrate",
     "clock",
     "dose",
+    "look",
+    "seen",
     "sharpest",
     "wait_until",
 ]
@@ -37,12 +40,38 @@ class TakenPoint:
         Its place in the acquisition.
     begun_s
         When its first frame was taken, in s since 1970.
+    uid
+        Its own.
     """
 
     embryo: str
     time_point: int
     channel: str
     begun_s: float
+    uid: str = ""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a volume shows, in numbers; None where that is not known.
+
+    Parameters
+    ----------
+    sharpness
+        Of its sharpest slice; comparable between volumes of one embryo only.
+    off_z_um, off_xy_um
+        How far the embryo is from the middle of the volume: along the sweep, and in the picture.
+    num_objects
+        How many objects of an embryo's size there are.
+    error
+        Why it was not looked at; empty if it was.
+    """
+
+    sharpness: float | None = None
+    off_z_um: float | None = None
+    off_xy_um: float | None = None
+    num_objects: float | None = None
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,17 +102,29 @@ def dose(embryo: str) -> MsgGenerator[Dose]:
     return found
 
 
-def sharpest(uid: str, metric: str) -> MsgGenerator[Any]:
+def look(uid: str) -> MsgGenerator[Any]:
+    """Have a volume looked at while the plan goes on; what is returned is asked by `seen`."""
+    return (yield Msg("look", None, uid))
+
+
+def seen(looking: Any) -> MsgGenerator[Seen]:
+    """Return what was seen, once it is; of what could not be looked at, why. Never fails."""
+    found: Seen = yield Msg("seen", None, looking)
+    return found
+
+
+def sharpest(uid: str, measure: str) -> MsgGenerator[Any]:
     """Return where the sharpest slice of a sweep lies; None in a preflight, which took none.
 
+    By the measure ``extent``, where the middle of what is in the middle of the pictures lies.
     ``places_um`` and ``scores`` of the slices; ``quality``, ``best_um``, ``r2``, ``width_um`` and
     ``reason`` of the bell that was fitted.
     """
-    return (yield Msg("sharpest", None, uid, metric))
+    return (yield Msg("sharpest", None, uid, measure))
 
 
 def calibrate(
-    light_sheet: LightSheet, view: ViewName, told: Mapping[str, Any], valid_s: float
+    light_sheet: LightSheet, view: ViewName, told: Mapping[str, Any], valid_s: float | None
 ) -> MsgGenerator[str]:
     """Let a side of a light sheet use a calibration, keep it, and return its uid.
 
@@ -92,9 +133,10 @@ def calibrate(
     light_sheet, view
         Which.
     told
-        ``slope_um_per_deg``, ``offset_um``, ``residual_um`` and ``quality``.
+        ``slope_um_per_deg``, ``offset_um``, ``residual_um``, ``drift_um`` and ``quality``.
     valid_s
-        For how long it may be used.
+        For how long it may be used; None for one of which only the offset was measured, and which
+        may be used for as long as the one whose slope it has.
     """
     uid: str = yield Msg("calibrate", None, light_sheet, view, told, valid_s)
     return uid

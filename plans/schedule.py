@@ -1,13 +1,14 @@
-"""Which embryo of a time-lapse is taken next, and when: no messages, no clock of its own."""
+"""Which embryo of a time-lapse is next, when, and if at all: no messages, no clock of its own."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from plans.messages import TakenPoint
-from plans.values import Embryo
+from devices import Dose, DoseBudget
+from plans.messages import Seen, TakenPoint
+from plans.values import SIGHTS, Embryo, Rule
 
-__all__ = ["Course", "Lateness", "Schedule"]
+__all__ = ["Course", "Lateness", "Limits", "Schedule"]
 
 
 @dataclass
@@ -58,6 +59,10 @@ class Course:
         How many volumes were there before, were taken, and failed.
     ended_by
         Why there is no more; empty as long as there is.
+    last_uid
+        Of the volume of the time point before, its first channel; empty if there is none.
+    seen, num_unseen
+        What was seen of it last, if it was looked at, and how often that failed.
     """
 
     embryo: Embryo
@@ -69,6 +74,9 @@ class Course:
     taken: int = 0
     failures: int = 0
     ended_by: str = ""
+    last_uid: str = ""
+    seen: Seen | None = None
+    num_unseen: int = 0
     is_anchored: bool = False
     lateness: Lateness = field(default_factory=Lateness)
 
@@ -91,7 +99,65 @@ class Course:
             "num_failures": self.failures,
             "interval_s": self.base_interval_s,
             **self.lateness.report(),
+            **({"seen": asdict(self.seen), "num_unseen": self.num_unseen} if self.seen else {}),
         }
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What ends the course of an embryo, and what changes its interval.
+
+    Parameters
+    ----------
+    budget
+        The most light that an embryo may have.
+    until_s
+        After which nothing is begun, in s since 1970; None sets no end.
+    rules
+        Looked at before each time point.
+    """
+
+    budget: DoseBudget
+    until_s: float | None
+    rules: tuple[Rule, ...]
+
+    @property
+    def look_at_light(self) -> bool:
+        """Whether the light that an embryo was given is to be known."""
+        of_light = ("light_ms", "energy_mj")
+        return self.budget != DoseBudget() or any(r.measure in of_light for r in self.rules)
+
+    @property
+    def look_at_volumes(self) -> bool:
+        """Whether what is seen of an embryo is to be known."""
+        return any(rule.measure in SIGHTS for rule in self.rules)
+
+    def holding(self, course: Course, spent: Dose) -> list[Rule]:
+        """Return the rules that hold."""
+        found: dict[str, float | None] = {
+            "time_point": float(course.time_point),
+            "light_ms": spent.light_ms,
+            "energy_mj": spent.energy_mj,
+            **{name: getattr(course.seen, name, None) for name in SIGHTS},
+        }
+        return [rule for rule in self.rules if rule.holds(course.name, found[rule.measure])]
+
+    def end(self, course: Course, spent: Dose, next_one: Dose) -> str:
+        """Return why an embryo is to be left alone before its next time point, if it is."""
+        if self.until_s is not None and course.due_s > self.until_s:
+            return "until"
+        if excess := self.budget.excess(spent + next_one):
+            return f"budget: the next would make {excess}"
+        if any(rule.is_last for rule in self.holding(course, spent)):
+            return "rule"
+        return ""
+
+    def interval_s(self, course: Course, spent: Dose) -> float:
+        """Return from the time point that is due to the one after it."""
+        interval_s = course.base_interval_s
+        for rule in self.holding(course, spent):
+            interval_s *= rule.interval_factor
+        return interval_s
 
 
 class Schedule:
@@ -121,16 +187,16 @@ class Schedule:
     ) -> None:
         self._num_points = num_points
         self._channels = channels
-        self._taken: dict[tuple[str, int], dict[str, float]] = {}
+        self._taken: dict[tuple[str, int], dict[str, TakenPoint]] = {}
         for point in taken:
             place = self._taken.setdefault((point.embryo, point.time_point), {})
-            place[point.channel] = point.begun_s
+            place[point.channel] = point
         self.courses = [self._begun(embryo, interval_s, now_s) for embryo in embryos]
 
     def next(self) -> Course | None:
-        """Return whose turn it is; None if all have ended."""
+        """Return whose turn it is, of several that of the one that is behind; None if all ended."""
         open_ones = (course for course in self.courses if not course.ended_by)
-        return min(open_ones, key=lambda course: course.due_s, default=None)
+        return min(open_ones, key=lambda one: (one.due_s, one.time_point), default=None)
 
     def taken(self, course: Course, begun_s: float, interval_s: float) -> None:
         """Note that all channels of a time point were taken, the first from `begun_s` on.
@@ -152,8 +218,10 @@ class Schedule:
         self._advance(course)
         course.found = sum(len(self._there(course.name, t)) for t in range(course.time_point + 1))
         before = self._taken.get((embryo.name, course.time_point - 1), {})
-        if before and (due_s := min(before.values()) + own_s) > now_s:
+        if before and (due_s := min(one.begun_s for one in before.values()) + own_s) > now_s:
             course.due_s, course.is_anchored = due_s, True
+        if first := before.get(self._channels[0]):
+            course.last_uid = first.uid
         return course
 
     def _there(self, name: str, time_point: int) -> set[str]:

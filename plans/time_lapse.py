@@ -1,6 +1,6 @@
 """The time-lapse: several embryos, each at its own pace, for as long as it takes."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from devices import (
     Compression,
     Dose,
     DoseBudget,
+    DoseError,
     FileFormat,
     FocusDrive,
     Labels,
@@ -25,7 +26,16 @@ from devices import (
     XYStage,
 )
 from plans.acquisition import channels_of, take_volume
-from plans.messages import TakenPoint, acquisition, alike, clock, dose, wait_until
+from plans.messages import (
+    TakenPoint,
+    acquisition,
+    alike,
+    clock,
+    dose,
+    look,
+    seen,
+    wait_until,
+)
 from plans.parameters import (
     AcquisitionUid,
     ExposureMs,
@@ -35,7 +45,7 @@ from plans.parameters import (
     all_devices,
     inject,
 )
-from plans.schedule import Course, Schedule
+from plans.schedule import Course, Limits, Schedule
 from plans.values import Embryo, Rule
 
 __all__ = ["time_lapse"]
@@ -140,9 +150,9 @@ def time_lapse(
     -------
     dict
         ``{acquisition_uid, num_taken, embryos: {name: {ended_by, num_time_points, num_taken,
-        num_found, num_failures, interval_s, mean_interval_s, mean_late_s, most_late_s}}}``.
-        The volumes are those of the acquisition; how late each has begun is in the start
-        document of its run.
+        num_found, num_failures, interval_s, mean_interval_s, mean_late_s, most_late_s}}}``; where
+        rules look at what is seen, also ``seen`` and ``num_unseen``. The volumes are those of the
+        acquisition; how late each has begun is in the start document of its run.
     """
     found = yield from acquisition(acquisition_uid)
     shots = [_Shot(*channel, view) for channel in channels_of(lines, powers_percent)]
@@ -167,7 +177,7 @@ def time_lapse(
         schedule,
         shots,
         request,
-        limits=_Limits(
+        limits=Limits(
             DoseBudget(light_budget_ms, energy_budget_mj),
             until.timestamp() if until else None,
             tuple(rules or ()),
@@ -209,46 +219,6 @@ def _as_asked(point: TakenPoint, view: Views, *, is_named: bool) -> TakenPoint:
     return replace(point, channel=point.channel.rpartition(" ")[2] if view == "dual" else "")
 
 
-@dataclass(frozen=True)
-class _Limits:
-    """What ends the course of an embryo, and what changes its interval."""
-
-    budget: DoseBudget
-    until_s: float | None
-    rules: tuple[Rule, ...]
-
-    @property
-    def look_at_light(self) -> bool:
-        """Whether the light that an embryo was given is to be known."""
-        return self.budget != DoseBudget() or any(r.measure != "time_point" for r in self.rules)
-
-    def holding(self, course: Course, spent: Dose) -> list[Rule]:
-        """Return the rules that hold."""
-        found = {
-            "time_point": float(course.time_point),
-            "light_ms": spent.light_ms,
-            "energy_mj": spent.energy_mj,
-        }
-        return [rule for rule in self.rules if rule.holds(course.name, found[rule.measure])]
-
-    def end(self, course: Course, spent: Dose, next_one: Dose) -> str:
-        """Return why an embryo is to be left alone before its next time point, if it is."""
-        if self.until_s is not None and course.due_s > self.until_s:
-            return "until"
-        if excess := self.budget.excess(spent + next_one):
-            return f"budget: the next would make {excess}"
-        if any(rule.is_last for rule in self.holding(course, spent)):
-            return "rule"
-        return ""
-
-    def interval_s(self, course: Course, spent: Dose) -> float:
-        """Return from the time point that is due to the one after it."""
-        interval_s = course.base_interval_s
-        for rule in self.holding(course, spent):
-            interval_s *= rule.interval_factor
-        return interval_s
-
-
 @dataclass
 class _TimeLapse:
     """The plan while it runs."""
@@ -256,7 +226,7 @@ class _TimeLapse:
     schedule: Schedule
     shots: list[_Shot]
     request: VolumeRequest
-    limits: _Limits
+    limits: Limits
     num_failures: int
     stage: XYStage
     focus: FocusDrive
@@ -264,6 +234,8 @@ class _TimeLapse:
     stages: list[Stage]
     failures_in_a_row: int = 0
     at: str = ""
+    looking: dict[str, Any] = field(default_factory=dict)
+    """By embryo, what looks at its last volume."""
     light: dict[str, tuple[Dose, Dose]] = field(default_factory=dict)
     """Of each embryo: what it was given when it was asked last, and what a time point takes."""
 
@@ -272,6 +244,7 @@ class _TimeLapse:
         while (course := self.schedule.next()) is not None:
             yield Msg("checkpoint")
             spent, next_one = yield from self._light_of(course)
+            yield from self._see(course)
             course.ended_by = self.limits.end(course, spent, next_one)
             if course.ended_by:
                 continue
@@ -279,6 +252,7 @@ class _TimeLapse:
             begun_s = yield from wait_until(course.due_s)
             if (yield from self._take_all(course, begun_s)):
                 self.schedule.taken(course, begun_s, self.limits.interval_s(course, spent))
+                yield from self._look_at(course)
 
     def _light_of(self, course: Course) -> MsgGenerator[tuple[Dose, Dose]]:
         """Return what an embryo was given, and what its next time point will take."""
@@ -286,12 +260,30 @@ class _TimeLapse:
         if not self.limits.look_at_light:
             return nothing
         spent = yield from dose(course.name)
-        assumed = Dose(self.request.num_slices * self.request.exposure_ms)
+        volumes = sum(len(shot.channels) for shot in self.shots)
+        assumed = Dose(volumes * self.request.num_slices * self.request.exposure_ms)
         before, takes = self.light.get(course.name, (spent, assumed))
-        if spent.light_ms > before.light_ms:
-            takes = spent - before
+        given = spent - before
+        if given.light_ms >= takes.light_ms:  # less if it was stopped, or failed
+            takes = given
         self.light[course.name] = (spent, takes)
         return spent, takes
+
+    def _look_at(self, course: Course) -> MsgGenerator[None]:
+        """Have the last volume looked at, by the time the next one is due."""
+        if self.limits.look_at_volumes and not course.ended_by:
+            self.looking[course.name] = yield from look(course.last_uid)
+
+    def _see(self, course: Course) -> MsgGenerator[None]:
+        """Note what was seen of the last volume; that nothing was seen holds nothing up."""
+        if not self.limits.look_at_volumes:
+            return
+        is_gone_on_with = course.seen is None and course.name not in self.looking
+        if course.last_uid and is_gone_on_with:
+            yield from self._look_at(course)
+        if course.name in self.looking:
+            course.seen = yield from seen(self.looking.pop(course.name))
+            course.num_unseen += bool(course.seen.error)
 
     def _go_to(self, course: Course) -> MsgGenerator[None]:
         if self.at == course.name:
@@ -313,6 +305,9 @@ class _TimeLapse:
                 continue
             part = partial(self._take, course, shot, views, begun_s)
             error = yield from alike(("take", course.name, shot, tuple(views)), part)
+            if isinstance(error, DoseError):
+                course.ended_by = f"budget: {error}"
+                return False
             if error is not None:
                 self._failed(course, error)
                 return False
@@ -324,7 +319,7 @@ class _TimeLapse:
 
     def _take(
         self, course: Course, shot: _Shot, views: list[ViewName], begun_s: float
-    ) -> MsgGenerator[AcquisitionError | None]:
+    ) -> MsgGenerator[AcquisitionError | DoseError | None]:
         is_half = len(views) < len(shot.channels)  # the other view is there already
         said: dict[str, Any] = {
             "embryo": course.name,
@@ -339,14 +334,19 @@ class _TimeLapse:
             labels=replace(self.request.labels, **said),
         )
         told = {**said, "due_s": course.due_s, "late_s": course.late_s(begun_s)}
+        if course.seen is not None:
+            told["seen"] = asdict(course.seen)
         volume = take_volume(request, self.light_sheet, self.stages, {"time_lapse": told})
         try:
-            yield from bpp.stage_wrapper(volume, [self.light_sheet])
+            taken = yield from bpp.stage_wrapper(volume, [self.light_sheet])
         except FailedStatus as error:
-            if not isinstance(cause := error.args[0].exception(), AcquisitionError):
+            cause = error.args[0].exception()
+            if not isinstance(cause, AcquisitionError | DoseError):
                 raise
             yield from bps.close_run(exit_status="fail", reason=str(cause))
             return cause
+        if shot == self.shots[0]:
+            course.last_uid = taken[0]["uid"]
         return None
 
     def _failed(self, course: Course, error: AcquisitionError) -> None:

@@ -1,15 +1,20 @@
 """What plans take besides numbers: places to go to, and rules."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["Embryo", "Measure", "Name", "Rule"]
+__all__ = ["SIGHTS", "Embryo", "Measure", "Name", "Rule"]
 
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
 IntervalS = Annotated[float, Field(ge=0, le=86_400)]
-Measure = Literal["time_point", "light_ms", "energy_mj"]
-"""What a rule looks at: the number of the next time point, or the light that the embryo had."""
+Measure = Literal[
+    "time_point", "light_ms", "energy_mj", "sharpness", "off_z_um", "off_xy_um", "num_objects"
+]
+"""What a rule looks at: the number of the next time point, the light that the embryo had, or what
+was seen of it at its last time point, as `plans.messages.Seen` has it."""
+SIGHTS: Final = frozenset({"sharpness", "off_z_um", "off_xy_um", "num_objects"})
+"""The measures of which something has to be seen."""
 
 
 class _Value(BaseModel):
@@ -74,11 +79,14 @@ class Rule(_Value):
         return self
 
     def holds(self, embryo: str, found: float | None) -> bool:
-        """Return whether it holds for what was found of an embryo; unknown is beyond all bounds."""
+        """Return whether it holds for what was found of an embryo.
+
+        Light that is not known is beyond all bounds; what was not seen tells nothing.
+        """
         if self.embryo not in (None, embryo):
             return False
         if found is None:
-            return self.below is None
+            return self.below is None and self.measure not in SIGHTS
         return (self.at_least is None or found >= self.at_least) and (
             self.below is None or found < self.below
         )

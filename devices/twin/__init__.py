@@ -4,14 +4,15 @@ The devices are loaded by label from `devices/instruments/twin.cfg`. What tests 
 evaluations need beside them is here. The truth that a seed stands for: the sample, where
 the sides look from, where their sheets are, and what their images show of it. The truth of
 a twin that runs, from its hub: `TwinHub.world`, of which `embryos` is the sample as it has
-become and `light.count()` all light that reached it, and `TwinHub.faults`. And the stamp
-that frames carry.
+become and `light.count()` all light that reached it, and `TwinHub.faults`. `LightAccount` reads
+the same of twins that are no more. And the stamp that frames carry.
 """
 
 from devices.twin.faults import AxisFault, CameraFault, Faults
 from devices.twin.geometry import VIEWS, SheetGeometry, View, sheets
 from devices.twin.hub import TwinHub
 from devices.twin.light import LightCount
+from devices.twin.light_log import LightAccount
 from devices.twin.phantom import Embryo, Nucleus, Phantom
 from devices.twin.spim import Side
 from devices.twin.stamp import FrameStamp
@@ -24,6 +25,7 @@ __all__ = [
     "Embryo",
     "Faults",
     "FrameStamp",
+    "LightAccount",
     "LightCount",
     "Nucleus",
     "Phantom",

@@ -2,10 +2,12 @@
 
 import threading
 import time
+from pathlib import Path
 from typing import Any, ClassVar
 
 from devices.core import PythonCamera, PythonHub, PythonPeripheral
 from devices.twin.faults import Faults
+from devices.twin.light_log import LightLog
 from devices.twin.world import World
 
 __all__ = ["Peripheral", "SerialLine", "TigerDevice", "TwinHub"]
@@ -34,6 +36,7 @@ class TwinHub(PythonHub):
     def __init__(self) -> None:
         super().__init__()
         self._seed = 0
+        self._light_log = ""
         self._world: World | None = None
         self.line = SerialLine()
         self.cameras: dict[str, PythonCamera] = {}
@@ -47,6 +50,13 @@ class TwinHub(PythonHub):
             limits=(0, _LARGEST_SEED),
             property_type=int,
             is_pre_init=True,
+        )
+        self.register_property(
+            "LightLog",
+            getter=TwinHub.get_light_log,
+            setter=TwinHub.set_light_log,
+            is_pre_init=True,
+            property_type=str,
         )
         self.register_property(
             "SerialLatencyMs",
@@ -78,7 +88,8 @@ class TwinHub(PythonHub):
         # Devices are initialised in parallel, and any of them may be the first to ask.
         with self._making:
             if self._world is None:
-                self._world = World(self._seed)
+                log = LightLog(Path(self._light_log), self._seed) if self._light_log else None
+                self._world = World(self._seed, light_log=log)
             return self._world
 
     @property
@@ -109,6 +120,14 @@ class TwinHub(PythonHub):
                     "configuration file, before Initialize"
                 )
             self._seed = int(seed)
+
+    def get_light_log(self) -> str:
+        """Return the file in which the light is written down; empty if in none."""
+        return self._light_log
+
+    def set_light_log(self, path: str) -> None:
+        """Choose the file in which the light is written down; before Initialize."""
+        self._light_log = str(path)
 
     def get_latency_ms(self) -> float:
         """Return for how long an exchange with the Tiger controller takes, in ms."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from devices.twin.light_log import LightLog
 from devices.twin.motion import Clock
 from devices.twin.spim import Run
 
@@ -108,12 +109,15 @@ class LightCount:
         Power times time of each line, by nm.
     embryos
         For each embryo that was in view, the energy of each line in µJ, by nm.
+    embryos_lit_ms
+        And for how long lines fell on it, added up.
     """
 
     open_ms: float = 0.0
     lit_ms: dict[int, float] = field(default_factory=lambda: dict.fromkeys(_NMS, 0.0))
     energy_uj: dict[int, float] = field(default_factory=lambda: dict.fromkeys(_NMS, 0.0))
     embryos: dict[int, dict[int, float]] = field(default_factory=dict)
+    embryos_lit_ms: dict[int, float] = field(default_factory=dict)
 
     def add(self, passage: Passage, from_ns: int, until_ns: int) -> None:
         """Count what got through between two times."""
@@ -129,6 +133,19 @@ class LightCount:
             for embryo in passage.in_view:
                 got = self.embryos.setdefault(embryo, dict.fromkeys(_NMS, 0.0))
                 got[line.nm] += energy_uj
+                before_ms = self.embryos_lit_ms.get(embryo, 0.0)
+                self.embryos_lit_ms[embryo] = before_ms + lit_ns / 1e6
+
+    def message(self) -> dict[str, Any]:
+        """Return it as a `LightLog` has it, without the lines."""
+        return {
+            "ms": sum(self.lit_ms.values()),
+            "uj": sum(self.energy_uj.values()),
+            "embryos": {
+                embryo: {"ms": self.embryos_lit_ms[embryo], "uj": sum(got.values())}
+                for embryo, got in self.embryos.items()
+            },
+        }
 
 
 class Light:
@@ -138,10 +155,14 @@ class Light:
     ----------
     clock
         Its time.
+    log
+        Where it is written down as well; None writes nothing.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, log: LightLog | None = None) -> None:
         self._clock = clock
+        self._log = log
+        self._is_announced = False
         self._lock = threading.Lock()
         self._forgotten = LightCount()
         self._history: deque[tuple[int, Passage]] = deque([(clock(), Passage())])
@@ -157,7 +178,7 @@ class Light:
         with self._lock:
             now = self._clock()
             self._note(now)
-            self._history.append((now, replace(self.passage, **parts)))
+            self._append(now, replace(self.passage, **parts))
             self._forget(now - _REMEMBERED_NS)
 
     def move(self, in_view: tuple[int, ...], arrives_ns: int) -> None:
@@ -188,6 +209,7 @@ class Light:
                 dict(old.lit_ms),
                 dict(old.energy_uj),
                 {embryo: dict(got) for embryo, got in old.embryos.items()},
+                dict(old.embryos_lit_ms),
             )
             for passage, begin, end in self._spans(self._history[0][0], now):
                 counted.add(passage, begin, end)
@@ -199,7 +221,27 @@ class Light:
             at_ns, in_view = self._arrival
             self._arrival = None
             at_ns = max(at_ns, self._history[-1][0])
-            self._history.append((at_ns, replace(self.passage, in_view=in_view)))
+            self._append(at_ns, replace(self.passage, in_view=in_view))
+
+    def _append(self, at_ns: int, passage: Passage) -> None:
+        since_ns, before = self._history[-1]
+        self._history.append((at_ns, passage))
+        if self._log is not None:
+            self._write_down(self._log, (before, since_ns), (passage, at_ns))
+
+    def _write_down(
+        self, log: LightLog, before: tuple[Passage, int], after: tuple[Passage, int]
+    ) -> None:
+        """Write what was given until now, and what the run that goes on will give."""
+        given, coming = LightCount(), LightCount()
+        given.add(*before, after[1])
+        if self._is_announced or any(given.lit_ms.values()):
+            log.write("lit", given.message())
+        if after[0].run is not None:
+            coming.add(*after, max(after[1], after[0].run.ends_ns))
+        self._is_announced = any(coming.lit_ms.values())
+        if self._is_announced:
+            log.write("will", coming.message())
 
     def _spans(self, from_ns: int, until_ns: int) -> Iterator[tuple[Passage, int, int]]:
         ends = [since for since, _ in self._history][1:]

@@ -12,6 +12,7 @@ from devices.twin.faults import Faults
 from devices.twin.geometry import UM_PER_DEG, sheets
 from devices.twin.life import Condition, Life
 from devices.twin.light import Light
+from devices.twin.light_log import LightLog
 from devices.twin.motion import Axis, Clock, EndStops, Settling
 from devices.twin.optics import PIXEL_UM, Sight
 from devices.twin.phantom import BOOT_FOCUS_UM, Embryo, Phantom
@@ -84,15 +85,23 @@ class World:
         Of the sample and the noise.
     clock
         The time that all share.
+    light_log
+        Where the light is written down; None writes nothing.
     """
 
-    def __init__(self, seed: int, clock: Clock = time.perf_counter_ns) -> None:
+    def __init__(
+        self,
+        seed: int,
+        clock: Clock = time.perf_counter_ns,
+        *,
+        light_log: LightLog | None = None,
+    ) -> None:
         self.seed = seed
         self.clock = clock
         self.phantom = Phantom(seed)
         self.sheets = sheets(seed)
         self.life = Life(seed, clock)
-        self.light = Light(clock)
+        self.light = Light(clock, light_log)
         self.lamp = Lamp()
         self.x = Axis("x", 0.0, EndStops(-10_000, 10_000), _XY_LAW, clock)
         self.y = Axis("y", 0.0, EndStops(-10_000, 10_000), _XY_LAW, clock)

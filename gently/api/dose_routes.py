@@ -29,13 +29,22 @@ class DoseOfSession(Answer):
     session_id: str
     volumes: int = Field(description="For how many, whatever became of them.")
     light_ms: float = Field(description="For how long.")
-    energy_mj: float | None = Field(description="Null if some was of unknown power.")
+    energy_mj: float | None = Field(
+        description="By the power that was read back; null if some was not known."
+    )
+    requested_energy_mj: float | None = Field(
+        description="By the power that was asked for; null if some was not known."
+    )
+    planned_light_ms: float = Field(
+        description="For how long it was to be; more where volumes were stopped."
+    )
 
 
 class DoseAnswer(Answer):
     """The light of each embryo in each session, and the most that one may be given."""
 
     doses: list[DoseOfSession]
+    total: DoseOfSession = Field(description="Of all of them.")
     light_budget_ms: float | None = Field(description="Null if it is not bounded.")
     energy_budget_mj: float | None = Field(description="Null if it is not bounded.")
 
@@ -43,9 +52,10 @@ class DoseAnswer(Answer):
 async def _dose(call: Call[DoseBody]) -> Given:
     ledger, settings = call.layer.doses, call.layer.settings
     asked = {"embryo": call.body.embryo, "session": call.body.session}
-    found = await run_in_threadpool(lambda: ledger.doses(**asked))
+    found, total = await run_in_threadpool(lambda: ledger.account(**asked))
     return {
         "doses": [_told(one) for one in found],
+        "total": _told(total),
         "light_budget_ms": settings.light_budget_ms,
         "energy_budget_mj": settings.energy_budget_mj,
     }
@@ -58,6 +68,8 @@ def _told(found: EmbryoDose) -> Given:
         "volumes": found.volumes,
         "light_ms": found.dose.light_ms,
         "energy_mj": found.dose.energy_mj,
+        "requested_energy_mj": found.requested_mj,
+        "planned_light_ms": found.planned_ms,
     }
 
 

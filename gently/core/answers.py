@@ -11,12 +11,12 @@ from bluesky import RunEngine
 from bluesky.utils import Msg
 
 from devices import Dose, LightSheet, ViewName
-from gently.analysis import Metric
+from gently.analysis import Measure
 from gently.core.calibrations import Calibrations
 from gently.core.detections import Detections
 from gently.core.dose import DoseLedger
-from gently.detector_child import Sharpest
-from plans import Acquisition, TakenPoint
+from gently.detector_child import Look, Sharpest
+from plans import Acquisition, Seen, TakenPoint
 from storage import VolumeStore, new_uid
 
 __all__ = ["Answers", "StoreAnswers", "answer_plans"]
@@ -35,12 +35,19 @@ class Answers(Protocol):
         """Return the light that an embryo was given in all."""
 
     def calibrate(
-        self, light_sheet: LightSheet, view: ViewName, told: Mapping[str, Any], valid_s: float
+        self,
+        light_sheet: LightSheet,
+        view: ViewName,
+        told: Mapping[str, Any],
+        valid_s: float | None,
     ) -> str:
         """Let a light sheet use a calibration, keep it, and return its uid."""
 
-    def sharpest(self, uid: str, metric: Metric) -> Sharpest:
+    def sharpest(self, uid: str, measure: Measure) -> Sharpest:
         """Return where the sharpest slice of a sweep lies; raises `SharpestFailedError`."""
+
+    def look(self, uid: str) -> Look:
+        """Return in numbers what a volume shows; raises `LookFailedError`."""
 
 
 class StoreAnswers:
@@ -81,6 +88,7 @@ class StoreAnswers:
                     record.spec.time_point,
                     record.spec.channel,
                     record.created.timestamp(),
+                    record.uid,
                 )
                 for record in found
             ),
@@ -90,9 +98,13 @@ class StoreAnswers:
         """Return the light that an embryo was given in all, by any plan of any session."""
         return self._ledger.total(embryo)
 
-    def sharpest(self, uid: str, metric: Metric) -> Sharpest:
+    def sharpest(self, uid: str, measure: Measure) -> Sharpest:
         """Have the sharpest slice found by the process that may die of it."""
-        return self._detections.sharpest(uid, metric)
+        return self._detections.sharpest(uid, measure)
+
+    def look(self, uid: str) -> Look:
+        """Have a volume looked at by the process that may die of it."""
+        return self._detections.look(uid)
 
 
 def answer_plans(
@@ -126,7 +138,19 @@ def answer_plans(
             await asyncio.sleep(min(left_s, _NAP_S))
         return time.time()
 
+    async def look(msg: Msg) -> Future[Look]:
+        return _begun(answers.look, *msg.args)
+
+    async def seen(msg: Msg) -> Seen:
+        (looking,) = msg.args
+        try:
+            return Seen(**(await asyncio.wrap_future(looking)).model_dump())
+        except Exception as error:  # noqa: BLE001 - whatever it is, the plan goes on without
+            return Seen(error=str(error) or type(error).__name__)
+
     engine.register_command("acquisition", acquisition)
+    engine.register_command("look", look)
+    engine.register_command("seen", seen)
     engine.register_command("wait_until", wait_until)
     engine.register_command("dose", lambda msg: _in_a_thread(answers.dose, *msg.args))
     engine.register_command("sharpest", lambda msg: _in_a_thread(answers.sharpest, *msg.args))
@@ -141,8 +165,13 @@ async def _at_once(*, answer: T) -> T:
 
 
 async def _in_a_thread(answer: Callable[..., T], *asked: Any) -> T:
-    """Wait for an answer of a thread of its own, which ends with it."""
+    return await asyncio.wrap_future(_begun(answer, *asked))
+
+
+def _begun(answer: Callable[..., T], *asked: Any) -> Future[T]:
+    """Ask on a thread of its own, which ends with the answer."""
     found: Future[T] = Future()
+    found.set_running_or_notify_cancel()  # a plan that is ended does not wait for it any more
 
     def ask() -> None:
         try:
@@ -151,7 +180,7 @@ async def _in_a_thread(answer: Callable[..., T], *asked: Any) -> T:
             found.set_exception(error)
 
     threading.Thread(target=ask, name="answer", daemon=True).start()
-    return await asyncio.wrap_future(found)
+    return found
 
 
 Waits = Callable[[float, float], Any]

@@ -19,6 +19,7 @@ __all__ = [
     "DetectionRequest",
     "DetectionState",
     "DetectorBusyError",
+    "LookFailedError",
     "SharpestFailedError",
 ]
 
@@ -29,6 +30,10 @@ class DetectionNotFoundError(GentlyError):
 
 class SharpestFailedError(GentlyError):
     """The pictures of a sweep could not be looked at; says why."""
+
+
+class LookFailedError(GentlyError):
+    """A volume could not be looked at; says why."""
 
 
 class DetectorBusyError(WrongStateError):

@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 import numpy as np
 from pydantic import ValidationError
 
-from gently.analysis import Metric
+from gently.analysis import Measure
 from gently.core.detection_values import (
     DetectionNotFoundError,
     DetectionRecord,
@@ -26,6 +26,7 @@ from gently.core.detection_values import (
     DetectionRequest,
     DetectionState,
     DetectorBusyError,
+    LookFailedError,
     SharpestFailedError,
 )
 from gently.core.errors import FieldError, WrongStateError, field_errors
@@ -33,6 +34,8 @@ from gently.core.operations import Check, Metrics
 from gently.detection import KINDS, DetectorKind
 from gently.detector_child import (
     Finding,
+    Look,
+    LookOrder,
     Order,
     Outcome,
     Sharpest,
@@ -54,7 +57,7 @@ __all__ = ["Detections"]
 
 LOGGER = logging.getLogger(__name__)
 _KEPT: Final = 1_000
-_SHARPEST_S: Final = 60.0
+_NUMBERS_S: Final = 60.0
 
 Place = tuple[float, float]
 
@@ -162,7 +165,7 @@ class Detections:
             raise DetectorBusyError(str(error)) from error
         return record
 
-    def sharpest(self, uid: str, metric: Metric) -> Sharpest:
+    def sharpest(self, uid: str, measure: Measure) -> Sharpest:
         """Return where the sharpest slice of a sweep lies; blocks until it is found.
 
         Raises
@@ -170,16 +173,33 @@ class Detections:
         SharpestFailedError
             If it is no sweep, or its pictures could not be looked at; says why.
         """
-        came: Future[Outcome] = Future()
-        order = SweepOrder(uid=new_uid(), source_uid=uid, metric=metric)
-        try:
-            self._supervisor.submit(order.uid, _SHARPEST_S, lambda: order, came.set_result)
-        except SupervisorError as error:
-            raise SharpestFailedError(f"the focus of {uid} was not looked for: {error}") from error
-        outcome = came.result()
+        order = SweepOrder(uid=new_uid(), source_uid=uid, measure=measure)
+        outcome = self._outcome(order)
         if outcome.sharpest is None:
             raise SharpestFailedError(f"the focus of {uid} was not found: {outcome.error}")
         return outcome.sharpest
+
+    def look(self, uid: str) -> Look:
+        """Return in numbers what a volume shows; blocks until that is found.
+
+        Raises
+        ------
+        LookFailedError
+            If it could not be looked at; says why.
+        """
+        outcome = self._outcome(LookOrder(uid=new_uid(), source_uid=uid))
+        if outcome.look is None:
+            raise LookFailedError(f"volume {uid} was not looked at: {outcome.error}")
+        return outcome.look
+
+    def _outcome(self, order: SweepOrder | LookOrder) -> Outcome:
+        """Have an order carried out whose answer is no label image; blocks until it is."""
+        came: Future[Outcome] = Future()
+        try:
+            self._supervisor.submit(order.uid, _NUMBERS_S, lambda: order, came.set_result)
+        except SupervisorError as error:
+            return Outcome(error=str(error))
+        return came.result()
 
     def cancel(self, uid: str) -> DetectionRecord:
         """Give a detection up; returns at once, it ends soon.

@@ -150,7 +150,10 @@ class DeviceLayer:
             )
             self.store = undo.enter_context(VolumeStore(root))
             self.store.refresh()
-            self.doses = undo.enter_context(closing(DoseLedger(root / "dose.sqlite", self.store)))
+            dose_budget = DoseBudget(settings.light_budget_ms, settings.energy_budget_mj)
+            self.doses = undo.enter_context(
+                closing(DoseLedger(root / "dose.sqlite", self.store, dose_budget))
+            )
             self.detections = undo.enter_context(self._detections())
             self.instrument = Instrument(
                 load_instrument_file(settings.config), open_sink=self._open_sink
@@ -170,7 +173,7 @@ class DeviceLayer:
             answers = StoreAnswers(
                 self.store, self.doses, self.detections, self._calibrations(root)
             )
-            self._preflight = Preflight(self.store, answers, _dose_budget(settings))
+            self._preflight = Preflight(self.store, answers, dose_budget)
             self.queue = PlanQueue(
                 self._announce,
                 queue_store,
@@ -489,10 +492,6 @@ class DeviceLayer:
     def _end_the_plan(self) -> None:
         if not stop_for_good(self.instrument, self.runner, _PLAN_END_S):
             LOGGER.error("the plan did not end; its volume is not published")
-
-
-def _dose_budget(settings: DeviceLayerSettings) -> DoseBudget:
-    return DoseBudget(settings.light_budget_ms, settings.energy_budget_mj)
 
 
 def _joined(said: VolumeLabels, planned: Labels) -> VolumeLabels:

@@ -1,45 +1,74 @@
 """The ledger of light: what each embryo was given, ``{storage}/dose.sqlite``.
 
 A line is written before the light goes on, with what the controller is told and the power that
-was read back, and taken back if it never went on: a process that dies under a volume, or a volume
-that falls short, leaves its light in the ledger. Lines are never removed. A ledger that is lost is
-made again from the volumes, as far as these are there: each says in its metadata what its light
-was to be.
+was read back. What turns out to be less is put right: nothing, if the light never went on; what it
+shone at most until it was off, if the volume was stopped. So whatever dies, the ledger never says
+less than was given. Lines are never removed. A ledger that is lost is made again from the volumes,
+as far as these are there: each says in its metadata what its light was to be.
 """
 
 import logging
+import math
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
-from devices import Dose
+from devices import Dose, DoseBudget, DoseError
 from gently.core.errors import GentlyError
 from storage import Status, VolumeRecord, VolumeSpec, VolumeStore
 
-__all__ = ["DoseLedger", "DoseLedgerError", "EmbryoDose", "light_of"]
+__all__ = [
+    "DoseLedger",
+    "DoseLedgerError",
+    "EmbryoDose",
+    "PlannedLight",
+]
 
 LOGGER = logging.getLogger(__name__)
-_VERSION: Final = 1
+_VERSION: Final = 2
 _SCHEMA: Final = """
 BEGIN IMMEDIATE;
 CREATE TABLE light (
     uid TEXT PRIMARY KEY, begun REAL NOT NULL, session_id TEXT NOT NULL, embryo TEXT NOT NULL,
-    light_ms REAL NOT NULL, energy_mj REAL
+    light_ms REAL NOT NULL, energy_mj REAL, requested_mj REAL, planned_ms REAL NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX light_of_embryo ON light (embryo, session_id, light_ms, energy_mj);
-PRAGMA user_version = 1;
+CREATE INDEX light_of_embryo
+    ON light (embryo, session_id, light_ms, energy_mj, requested_mj, planned_ms);
+PRAGMA user_version = 2;
 COMMIT;
 """
-_SUMS: Final = """
-SELECT embryo, session_id, count(*), sum(light_ms), sum(energy_mj),
-    sum(energy_mj IS NULL AND light_ms > 0)
+_FROM_1: Final = """
+BEGIN IMMEDIATE;
+ALTER TABLE light ADD COLUMN requested_mj REAL;
+ALTER TABLE light ADD COLUMN planned_ms REAL NOT NULL DEFAULT 0;
+UPDATE light SET planned_ms = light_ms;
+DROP INDEX light_of_embryo;
+CREATE INDEX light_of_embryo
+    ON light (embryo, session_id, light_ms, energy_mj, requested_mj, planned_ms);
+PRAGMA user_version = 2;
+COMMIT;
+"""
+_COLUMNS: Final = """
+count(*), sum(light_ms), sum(energy_mj), sum(energy_mj IS NULL AND light_ms > 0),
+    sum(requested_mj), sum(requested_mj IS NULL AND light_ms > 0), sum(planned_ms)
 FROM light WHERE (?1 IS NULL OR embryo = ?1) AND (?2 IS NULL OR session_id = ?2)
+"""
+_SUMS: Final = f"""
+SELECT embryo, session_id, {_COLUMNS}
 GROUP BY embryo, session_id ORDER BY embryo, min(begun)
+"""
+_TOTAL: Final = f"SELECT {_COLUMNS}"
+_GIVEN: Final = """
+UPDATE light SET
+    energy_mj = iif(?2 > 0, energy_mj * ?2 / planned_ms, 0),
+    requested_mj = iif(?2 > 0, requested_mj * ?2 / planned_ms, 0),
+    light_ms = ?2
+WHERE uid = ?1
 """
 
 
@@ -58,13 +87,70 @@ class EmbryoDose:
     volumes
         For how many volumes, whatever became of them.
     dose
-        In all.
+        In all; its energy by the powers that were read back.
+    requested_mj
+        The energy by the powers that were asked for; None if some was not known.
+    planned_ms
+        What it was to be; more than it was given, where volumes were stopped.
     """
 
     embryo: str
     session_id: str
     volumes: int
     dose: Dose
+    requested_mj: float | None = 0.0
+    planned_ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class PlannedLight:
+    """What a volume says that its light was to be.
+
+    Parameters
+    ----------
+    dose
+        In all; its energy by the power that was read back.
+    requested_mj
+        Its energy by the power that was asked for; None if it is not known.
+    slice_ms
+        How long the controller takes for a slice, in which it pulses once; None if the light is
+        on all the time.
+    slices
+        How many there are to be.
+    follows
+        Whether it is one of several that are taken without a pause, and not the first.
+    """
+
+    dose: Dose
+    requested_mj: float | None = None
+    slice_ms: float | None = None
+    slices: int = 1
+    follows: bool = False
+
+    @classmethod
+    def of(cls, spec: VolumeSpec) -> "PlannedLight":
+        """Return it of a volume; of one that says nothing, its exposures."""
+        said, slices = _mapping(spec.metadata.get("light")), spec.shape[0]
+        lit_ms = _number(said.get("lit_ms"))
+        if lit_ms is None:
+            return cls(Dose(slices * spec.exposure_ms, None), slices=slices)
+        return cls(
+            Dose.of(lit_ms / 1000, _number(said.get("power_mw"))),
+            Dose.of(lit_ms / 1000, _number(said.get("requested_mw"))).energy_mj,
+            _number(said.get("slice_ms")),
+            slices,
+            bool(_mapping(spec.metadata.get("repeat")).get("number")),
+        )
+
+    def given_ms(self, lit_s: float) -> float:
+        """Return for how long it has shone at most, of a light that was off after so long."""
+        planned_ms = self.dose.light_ms
+        if self.follows:  # its light may have begun before it was asked for
+            return planned_ms
+        if self.slice_ms is None:
+            return min(planned_ms, 1000 * lit_s)
+        pulses = math.ceil(1000 * lit_s / self.slice_ms)
+        return planned_ms * min(1.0, pulses / self.slices)
 
 
 class DoseLedger:
@@ -76,6 +162,8 @@ class DoseLedger:
         Of the file, made if it is not there.
     store
         From whose volumes it is made then.
+    budget
+        The most light for one embryo, beyond which no volume is begun; None sets no bound.
 
     Raises
     ------
@@ -83,8 +171,9 @@ class DoseLedger:
         If it is none of ours, damaged, or of a later version.
     """
 
-    def __init__(self, path: Path, store: VolumeStore) -> None:
+    def __init__(self, path: Path, store: VolumeStore, budget: DoseBudget | None = None) -> None:
         self._path = path
+        self._budget = budget or DoseBudget()
         self._using = threading.Lock()
         with self._explained():
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -99,20 +188,26 @@ class DoseLedger:
 
     @contextmanager
     def beginning(self, spec: VolumeSpec) -> Iterator[None]:
-        """Note a volume that is about to be begun, with what is planned of its light."""
+        """Note a volume that is about to be begun, with what is planned of its light.
+
+        Raises
+        ------
+        DoseError
+            If it would be more than its embryo may have.
+        """
+        self._check(spec)
         self._insert([(spec, datetime.now(UTC))])
         try:
             yield
         except BaseException:
-            self.dark(spec.uid)
+            self.given(spec.uid, 0.0)
             raise
 
-    def dark(self, uid: str) -> None:
-        """Note that a volume was given up before the light went on; if that fails, it counts."""
-        change = "UPDATE light SET light_ms = 0, energy_mj = 0 WHERE uid = ?"
+    def given(self, uid: str, light_ms: float) -> None:
+        """Note that a volume had less light than planned; if that fails, it counts as planned."""
         try:
             with self._using, self._explained():
-                self._db.execute(change, (uid,))
+                self._db.execute(_GIVEN, (uid, light_ms))
         except DoseLedgerError as error:
             LOGGER.warning("the light of %s is counted as planned: %s", uid, error)
 
@@ -126,12 +221,17 @@ class DoseLedger:
         self, *, embryo: str | None = None, session: str | None = None
     ) -> Sequence[EmbryoDose]:
         """Return the light of each embryo in each session, or of those that are asked for."""
+        return self.account(embryo=embryo, session=session)[0]
+
+    def account(
+        self, *, embryo: str | None = None, session: str | None = None
+    ) -> tuple[Sequence[EmbryoDose], EmbryoDose]:
+        """Return the same, and all of it as one, at one moment."""
+        asked = (embryo, session)
         with self._using, self._explained():
-            rows = self._db.execute(_SUMS, (embryo, session)).fetchall()
-        return [
-            EmbryoDose(name, session_id, volumes, Dose(ms, None if unknown else mj or 0.0))
-            for name, session_id, volumes, ms, mj, unknown in rows
-        ]
+            rows = self._db.execute(_SUMS, asked).fetchall()
+            (total,) = self._db.execute(_TOTAL, asked).fetchall()
+        return [_dose(*row) for row in rows], _dose(embryo or "", session or "", *total)
 
     # ------------------------------------------------------------------ beneath
 
@@ -144,18 +244,34 @@ class DoseLedger:
                 f"{self._path} was written by a later version of gently; use that one, or move the "
                 "file away: it is then made again from the volumes that are there"
             )
-        if version < _VERSION:
+        if version == 1:
+            self._db.executescript(_FROM_1)
+        elif version < _VERSION:
             self._db.executescript(_SCHEMA)
             self._insert([(record.spec, record.created) for record in _all(store)])
+
+    def _check(self, spec: VolumeSpec) -> None:
+        if not spec.embryo:
+            return
+        had = self.total(spec.embryo)
+        if excess := self._budget.excess(had + PlannedLight.of(spec).dose):
+            raise DoseError(
+                f"{spec.embryo} would have had {excess} that one embryo may have, and had "
+                f"{had.light_ms:.6g} ms: the volume is not begun. Leave it alone, or raise the "
+                "budget in the settings."
+            )
 
     def _insert(self, volumes: Sequence[tuple[VolumeSpec, datetime]]) -> None:
         rows = []
         for spec, begun in volumes:
-            dose = light_of(spec)
+            light = PlannedLight.of(spec)
             row = (spec.uid, begun.timestamp(), spec.session_id, spec.embryo)
-            rows.append((*row, dose.light_ms, dose.energy_mj))
+            amounts = (light.dose.light_ms, light.dose.energy_mj, light.requested_mj)
+            rows.append((*row, *amounts, light.dose.light_ms))
         with self._using, self._explained():
-            self._db.executemany("INSERT OR IGNORE INTO light VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._db.executemany(
+                "INSERT OR IGNORE INTO light VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows
+            )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -169,13 +285,33 @@ class DoseLedger:
             ) from error
 
 
-def light_of(spec: VolumeSpec) -> Dose:
-    """Return what a volume says of its light; of one that says nothing, its exposures."""
-    said = spec.metadata.get("light")
-    if not isinstance(said, dict) or not isinstance(lit_ms := said.get("lit_ms"), int | float):
-        return Dose(spec.shape[0] * spec.exposure_ms, None)
-    power_mw = said.get("power_mw")
-    return Dose.of(lit_ms / 1000, power_mw if isinstance(power_mw, int | float) else None)
+def _dose(
+    embryo: str,
+    session_id: str,
+    volumes: int,
+    light_ms: float | None,
+    energy_mj: float | None,
+    unknown: int | None,
+    requested_mj: float | None,
+    not_said: int | None,
+    planned_ms: float | None,
+) -> EmbryoDose:
+    return EmbryoDose(
+        embryo,
+        session_id,
+        volumes,
+        Dose(light_ms or 0.0, None if unknown else energy_mj or 0.0),
+        None if not_said else requested_mj or 0.0,
+        planned_ms or 0.0,
+    )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _all(store: VolumeStore) -> Iterator[VolumeRecord]:

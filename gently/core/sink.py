@@ -1,13 +1,14 @@
 """The sink: it introduces the devices' frames to the store's writer."""
 
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from devices import AcquiredVolume
-from gently.core.dose import DoseLedger
+from devices import AcquiredVolume, AcquisitionError, DeviceError, StoppedError
+from gently.core.dose import DoseLedger, PlannedLight
 from gently.core.operations import Metrics
 from storage import FrameInfo, VolumeRecord, VolumeWriter
 
@@ -26,7 +27,7 @@ class Sink:
     metrics
         Counts the frames.
     doses
-        Where the volume's light is noted already, and taken back if it never goes on.
+        Where the volume's light is noted already, and put right if it turns out to be less.
     """
 
     def __init__(
@@ -40,11 +41,11 @@ class Sink:
         self._published = published
         self._metrics = metrics
         self._doses = doses
-        self._is_lit = False
+        self._lit_since_s: float | None = None
 
     def lit(self) -> None:
-        """Take note that the light is on."""
-        self._is_lit = True
+        """Take note that the light is on, or is about to be."""
+        self._lit_since_s = time.monotonic()
 
     def write(self, frame: NDArray[Any], *, index: int, delta_t_s: float, z_um: float) -> None:
         """Write a frame, and count it."""
@@ -78,7 +79,20 @@ class Sink:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        until_s = time.monotonic()
         self._writer.__exit__(kind, error, traceback)
-        if not self._is_lit:  # it was given up before
-            self._doses.dark(self._writer.spec.uid)
+        if self._lit_since_s is None:  # it was given up before
+            self._doses.given(self._writer.spec.uid, 0.0)
+        elif error is not None and _is_dark_after(error):
+            light = PlannedLight.of(self._writer.spec)
+            given_ms = light.given_ms(until_s - self._lit_since_s)
+            self._doses.given(self._writer.spec.uid, given_ms)
         self._metrics.back_pressure.inc(self._writer.back_pressure_s)
+
+
+def _is_dark_after(error: BaseException) -> bool:
+    """Whether the light was read back as off before an error came here.
+
+    What devices raise otherwise may be just that it was not.
+    """
+    return isinstance(error, AcquisitionError | StoppedError) or not isinstance(error, DeviceError)

@@ -8,6 +8,8 @@ from gently.detector_child.child import ChildDiedError
 from gently.detector_child.supervisor import Limits, Outcome, Supervisor, SupervisorError
 from gently.detector_child.values import (
     Finding,
+    Look,
+    LookOrder,
     NamedObject,
     Order,
     Sharpest,
@@ -19,6 +21,8 @@ __all__ = [
     "ChildDiedError",
     "Finding",
     "Limits",
+    "Look",
+    "LookOrder",
     "NamedObject",
     "Order",
     "Outcome",

@@ -20,9 +20,9 @@ from rpyc.core.stream import SocketStream
 from rpyc.utils.factory import connect_stream
 
 from gently.detector_child.connection import CLOSED, OUT_OF_MEMORY
-from gently.detector_child.values import Answer, Handover, Order, SweepOrder
+from gently.detector_child.values import Answer, Handover, LookOrder, Order, SweepOrder
 
-__all__ = ["Child", "ChildDiedError"]
+__all__ = ["AnyOrder", "Child", "ChildDiedError"]
 
 LOGGER = logging.getLogger(__name__)
 _LOOK_S: Final = 0.05
@@ -31,6 +31,7 @@ _CONNECT_S: Final = 5.0
 _MOST_SAID: Final = 300
 _MODULE: Final = "gently.detector_child.service"
 
+AnyOrder = Order | SweepOrder | LookOrder
 EndWhen = Callable[[], str]
 """Says why the process has to be ended now; nothing while it may go on."""
 
@@ -69,7 +70,7 @@ class Child:
         self._memory_bytes = memory_bytes
         self._said = ""
         self._connection: Any = None
-        self._doors: Mapping[type[Order | SweepOrder], Callable[[str], Any]] = {}
+        self._doors: Mapping[type[AnyOrder], Callable[[str], Any]] = {}
         self._process = subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-m", _MODULE],
             stdin=subprocess.PIPE,
@@ -120,7 +121,7 @@ class Child:
             return int(self._watched.memory_info().rss)
         return 0
 
-    def ask(self, order: Order | SweepOrder, end_when: EndWhen) -> Answer:
+    def ask(self, order: AnyOrder, end_when: EndWhen) -> Answer:
         """Have an order carried out; blocks until it is, or until it has to end.
 
         Raises
@@ -139,7 +140,7 @@ class Child:
             self.close()
             raise ChildDiedError(why) from error
 
-    def _answer(self, order: Order | SweepOrder, end_when: EndWhen) -> Answer:
+    def _answer(self, order: AnyOrder, end_when: EndWhen) -> Answer:
         asked = self._doors[type(order)](order.model_dump_json())
         while not asked.ready:
             self._check(end_when)
@@ -191,6 +192,7 @@ class Child:
             self._doors = {
                 Order: rpyc.async_(root.detect),
                 SweepOrder: rpyc.async_(root.sharpest),
+                LookOrder: rpyc.async_(root.look),
             }
         except (OSError, EOFError) as error:
             raise ChildDiedError(f"the detector cannot be reached: {error}") from error

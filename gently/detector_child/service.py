@@ -23,7 +23,7 @@ from rpyc.utils.factory import connect_stream
 
 from gently.detection import DetectionError, Detectors
 from gently.detector_child.connection import CLOSED, OUT_OF_MEMORY
-from gently.detector_child.values import Answer, Handover, Order, SweepOrder
+from gently.detector_child.values import Answer, Handover, LookOrder, Order, SweepOrder
 from gently.detector_child.work import Worker
 from storage import StorageError, VolumeStore
 
@@ -60,6 +60,13 @@ class DetectorService(rpyc.Service):  # type: ignore[misc]
             raise TypeError("an order is JSON text")
         asked = SweepOrder.model_validate_json
         return self._answer(lambda: self._worker.sharpest(asked(order))).model_dump_json()
+
+    def exposed_look(self, order: str) -> str:
+        """Carry out a `LookOrder`, and return the `Answer`; takes as long as it takes."""
+        if type(order) is not str:
+            raise TypeError("an order is JSON text")
+        asked = LookOrder.model_validate_json
+        return self._answer(lambda: self._worker.look(asked(order))).model_dump_json()
 
     def _answer(self, work: Callable[[], Answer]) -> Answer:
         try:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from gently.detector_child.child import Child, ChildDiedError
-from gently.detector_child.values import Answer, Order, Sharpest, SweepOrder
+from gently.detector_child.child import AnyOrder, Child, ChildDiedError
+from gently.detector_child.values import Answer, Look, Sharpest
 
 __all__ = ["Limits", "Outcome", "Supervisor", "SupervisorError"]
 
@@ -61,11 +61,14 @@ class Outcome:
         Whether that was wanted.
     sharpest
         What came of a sweep.
+    look
+        What came of a look.
     """
 
     error: str = ""
     is_cancelled: bool = False
     sharpest: Sharpest | None = None
+    look: Look | None = None
 
 
 @dataclass(eq=False)
@@ -73,7 +76,7 @@ class _Job:
     uid: str
     due: float
     timeout_s: float
-    begin: Callable[[], Order | SweepOrder]
+    begin: Callable[[], AnyOrder]
     end: Callable[[Outcome], None]
     is_cancelled: bool = field(default=False)
 
@@ -128,7 +131,7 @@ class Supervisor:
         self,
         uid: str,
         timeout_s: float,
-        begin: Callable[[], Order | SweepOrder],
+        begin: Callable[[], AnyOrder],
         end: Callable[[Outcome], None],
     ) -> None:
         """Have an order carried out after those that wait; returns at once.
@@ -295,7 +298,10 @@ class Supervisor:
 def _end(job: _Job, answer: Answer) -> None:
     error = answer.error
     is_cancelled = job.is_cancelled and bool(error)
+    outcome = Outcome(
+        error=error, is_cancelled=is_cancelled, sharpest=answer.sharpest, look=answer.look
+    )
     try:
-        job.end(Outcome(error=error, is_cancelled=is_cancelled, sharpest=answer.sharpest))
+        job.end(outcome)
     except Exception:
         LOGGER.exception("what came of detection %s could not be told", job.uid)

@@ -5,13 +5,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue
 
-from gently.analysis import Metric
+from gently.analysis import Measure
 from gently.detection import FoundObject
 
 __all__ = [
     "Answer",
     "Finding",
     "Handover",
+    "Look",
+    "LookOrder",
     "NamedObject",
     "Order",
     "Sharpest",
@@ -76,13 +78,13 @@ class SweepOrder(_Value):
         Names it, for whoever gives it up.
     source_uid
         Of the volume.
-    metric
-        By which sharpness is measured.
+    measure
+        Of each slice.
     """
 
     uid: Uid
     source_uid: Uid
-    metric: Metric = "vollath_f4"
+    measure: Measure = "vollath_f4"
 
 
 class Sharpest(_Value):
@@ -103,6 +105,42 @@ class Sharpest(_Value):
     r2: float
     width_um: float | None
     reason: str
+
+
+class LookOrder(_Value):
+    """A volume of which it is to be said how the embryo in it is doing.
+
+    Parameters
+    ----------
+    uid
+        Names it, for whoever gives it up.
+    source_uid
+        Of the volume.
+    """
+
+    uid: Uid
+    source_uid: Uid
+
+
+class Look(_Value):
+    """What a volume shows, in numbers; None where it does not tell.
+
+    Attributes
+    ----------
+    sharpness
+        Of its sharpest slice, by Vollath's F4; comparable between volumes of one embryo only.
+    off_z_um
+        How far that slice is from the middle of the sweep; None if it is none, or if no bell fits.
+    off_xy_um
+        How far the nearest object is from the middle of the picture; None if there is none.
+    num_objects
+        How many objects of an embryo's size there are.
+    """
+
+    sharpness: float
+    off_z_um: float | None
+    off_xy_um: float | None
+    num_objects: int
 
 
 class NamedObject(FoundObject):
@@ -192,8 +230,11 @@ class Answer(_Value):
         Which detector with which weights did it.
     sharpest
         What came of a sweep.
+    look
+        What came of a look.
     """
 
     error: str = ""
     about: Mapping[str, JsonValue] = {}
     sharpest: Sharpest | None = None
+    look: Look | None = None

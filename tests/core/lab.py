@@ -15,6 +15,7 @@ from gently.core.errors import PlanRefusedError
 from gently.core.events import EventLog
 from gently.core.queue import Item, PlanQueue
 from gently.core.runner import Order, Runner
+from gently.detector_child import Look
 from plans import Acquisition
 from storage import DocumentWriter
 
@@ -33,6 +34,9 @@ class Nothing:
 
     def calibrate(self, *told: object) -> NoReturn:
         raise AssertionError(f"nothing was measured, and so not {told}")
+
+    def look(self, uid: str) -> Look:
+        raise AssertionError(f"nothing was taken, and so no {uid} to look at")
 
     def sharpest(self, uid: str, metric: str) -> NoReturn:
         raise AssertionError(f"nothing was taken, and so no {uid} by {metric}")

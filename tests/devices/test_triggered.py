@@ -138,7 +138,9 @@ def test_the_light_shines_for_each_exposure_and_the_volume_says_what_it_was(twin
         "requested_percent": 4,
         "percent": 4.0,
         "power_mw": 6.0,
+        "requested_mw": pytest.approx(6.0),
         "lit_ms": 6.0,
+        "slice_ms": 9.0,
     }
     assert sink.planned.labels.channel == "488"
     assert lit_ms(twin)[488] - before[488] == pytest.approx(light["lit_ms"])

@@ -61,13 +61,13 @@ def test_what_was_missed_by_more_than_an_interval_is_not_made_up_for_by_haste() 
     assert fast.report()["most_late_s"] == 35
 
 
-def test_it_goes_on_at_the_first_time_point_that_is_missing() -> None:
+def test_it_goes_on_at_the_first_time_point_that_is_missing_with_whoever_is_behind() -> None:
     taken = [TakenPoint("fast", 0, "", 900), TakenPoint("fast", 2, "", 920)]
     assert turns(schedule(*taken), takes_s=1) == [
-        ("fast", 1, 0),
-        ("slow", 0, 1),
-        ("slow", 1, 31),
-        ("slow", 2, 61),
+        ("slow", 0, 0),
+        ("fast", 1, 1),
+        ("slow", 1, 30),
+        ("slow", 2, 60),
     ]
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from bluesky.utils import FailedStatus, RunEngineInterrupted
 
-from devices import AcquisitionError
+from devices import AcquisitionError, DoseError
+from gently.core.detection_values import LookFailedError
+from gently.detector_child import Look
 from plans import Embryo, Rule, TakenPoint, time_lapse
 from tests.devices.demo import Bench, wait_until
 from tests.plans.answers import UID, ShelfAnswers
@@ -147,6 +149,65 @@ def test_a_rule_ends_an_embryo(bench: Bench, run_engine: Any, answers: ShelfAnsw
     result = run(run_engine, lapse(bench, num_points=3, rules=rules))
     assert result["embryos"]["two"]["ended_by"] == "rule"
     assert [place for place in answers.places if place[0] == "two"] == [("two", 0), ("two", 1)]
+
+
+def test_what_is_seen_of_the_last_volume_ends_an_embryo(
+    bench: Bench, run_engine: Any, answers: ShelfAnswers
+) -> None:
+    answers.shows = lambda n: looks(num_objects=1 if n < 2 else 0)
+    starts = listening(run_engine)
+    rules = [Rule(measure="num_objects", below=1, is_last=True)]
+    result = run(run_engine, lapse(bench, ONE, num_points=9, rules=rules))
+    assert answers.places == [("one", 0), ("one", 1), ("one", 2)]
+    assert answers.looked_at == [f"{number:032}" for number in (1, 2, 3)]
+    assert result["embryos"]["one"]["ended_by"] == "rule"
+    assert result["embryos"]["one"]["seen"]["num_objects"] == 0
+    assert starts[1]["seen"]["num_objects"] == 1
+
+
+def test_a_volume_that_cannot_be_looked_at_holds_nothing_up_and_no_rule_holds(
+    bench: Bench, run_engine: Any, answers: ShelfAnswers
+) -> None:
+    def die(_: int) -> Look:
+        raise LookFailedError("volume 5 was not looked at: its process was ended by signal 9")
+
+    answers.shows = die
+    rules = [Rule(measure="off_z_um", at_least=0, is_last=True)]
+    result = run(run_engine, lapse(bench, ONE, num_points=3, rules=rules))
+    assert len(answers.places) == 3
+    assert result["embryos"]["one"]["num_unseen"] == 2
+    assert "ended by signal 9" in result["embryos"]["one"]["seen"]["error"]
+
+
+def test_gone_on_with_it_looks_at_the_last_volume_there_is(
+    bench: Bench, run_engine: Any, answers: ShelfAnswers
+) -> None:
+    answers.shows = lambda _: looks(off_xy_um=30.0)
+    answers.before = [TakenPoint("one", 0, "", 0, "7" * 32)]
+    rules = [Rule(measure="off_xy_um", at_least=20, is_last=True)]
+    result = run(run_engine, lapse(bench, ONE, acquisition_uid=UID, rules=rules))
+    assert answers.looked_at == ["7" * 32]
+    assert result["embryos"]["one"]["ended_by"] == "rule"
+    assert not answers.taken
+
+
+def test_an_embryo_that_may_have_no_more_light_is_left_alone_and_the_others_go_on(
+    bench: Bench, run_engine: Any, answers: ShelfAnswers
+) -> None:
+    def refuse() -> None:
+        if len(bench.shelf.sinks) >= 2 and len(bench.shelf.sinks) % 2 == 0:
+            bench.shelf.on_open = lambda: None
+            raise DoseError("one would have had 30 ms of light, of 25 ms")
+
+    bench.shelf.on_open = refuse
+    result = run(run_engine, lapse(bench, num_points=3))
+    assert result["embryos"]["one"]["ended_by"].startswith("budget: one would have had 30 ms")
+    assert answers.places == [("one", 0), ("two", 0), ("two", 1), ("two", 2)]
+
+
+def looks(**found: Any) -> Look:
+    nothing = {"sharpness": 1.0, "off_z_um": None, "off_xy_um": None, "num_objects": 1}
+    return Look(**{**nothing, **found})
 
 
 def test_nothing_is_begun_after_its_end(

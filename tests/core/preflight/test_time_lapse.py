@@ -111,12 +111,32 @@ def test_light_of_unknown_power_is_beyond_every_budget_of_energy(
     assert "unknown power" in found.refusals[0].message
 
 
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("snap", {}),
+        ("focus", {}),
+        ("find_embryos", {}),
+        ("burst", {}),
+        ("tile_scan", {"width_um": 10.0, "height_um": 10.0, "x_um": 0.0, "y_um": 0.0}),
+    ],
+)
 def test_light_on_no_embryo_in_particular_is_that_of_the_items_embryo(
+    devices: Mapping[str, HardwareDevice], name: str, asked: dict[str, Any]
+) -> None:
+    plan = Catalogue(ALL_PLANS, devices).bind(name, [], asked)
+    found = Preflight(ROOMY, Known(), DoseBudget(light_ms=4)).check(plan, embryo="e7")
+    assert "e7 would have had" in found.refusals[0].message
+    assert found.doses["e7"].light_ms == pytest.approx(found.light_ms)
+
+
+def test_the_light_of_looking_for_an_embryos_focus_is_that_embryos(
     devices: Mapping[str, HardwareDevice],
 ) -> None:
-    plan = Catalogue(ALL_PLANS, devices).bind("snap", [], {"exposure_ms": 5.0})
-    found = Preflight(ROOMY, Known(), DoseBudget(light_ms=4)).check(plan, embryo="e7")
-    assert "e7 would have had 5 ms" in found.refusals[0].message
+    plan = Catalogue(ALL_PLANS, devices).bind("acquire_embryo", [], {"embryo": ONE})
+    found = Preflight(ROOMY, Known(), DoseBudget()).check(plan, embryo="e7")
+    assert set(found.doses) == {"one"}
+    assert found.doses["one"].light_ms == pytest.approx(found.light_ms)
 
 
 def test_a_budget_of_the_plan_ends_it_there(devices: Mapping[str, HardwareDevice]) -> None:

@@ -1,8 +1,12 @@
 """The light that reaches the sample: what lets it through, and that all of it is counted."""
 
+from pathlib import Path
+
 import pytest
 
+from devices.twin import LightAccount
 from devices.twin.light import LINES, Light
+from devices.twin.light_log import LightLog, Portion
 from devices.twin.spim import Program, Pulse, Run, SliceTiming, Sweep
 from tests.devices.twin.clock import ManualClock
 
@@ -96,3 +100,25 @@ def test_what_is_forgotten_is_still_counted(light: Light, clock: ManualClock) ->
 
 def test_each_line_has_an_output_of_its_own() -> None:
     assert [(line.nm, line.output) for line in LINES] == [(405, 5), (488, 6), (561, 7), (637, 8)]
+
+
+def test_a_log_outlives_the_process_and_says_what_a_run_would_have_given_that_it_died_under(
+    clock: ManualClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "light.ndjson"
+    for life in range(2):
+        light = Light(clock, LightLog(path, seed=7))
+        light.move((3,), clock())
+        light.change(**BLUE)
+        for _ in range(2):
+            light.change(run=run_of(10, clock()))
+            clock.wait_s(0.1)  # seven pulses, and a part of the eighth
+            light.change(run=None)
+        if life == 0:
+            light.change(run=run_of(10, clock()))
+    account = LightAccount.read(path)
+    assert account.lives == 2
+    assert account.died_under == [{3: Portion(50, 300)}]
+    given = Portion(account.total.ms, account.total.uj)
+    assert account.embryos == {3: given}
+    assert given == Portion(4 * 36, 6 * 4 * 36)
