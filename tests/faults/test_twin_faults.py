@@ -193,6 +193,20 @@ def test_a_fault_is_told_and_gone_when_it_is_gone(bench: TwinBench, row: Row) ->
     assert bench.value("lasers") == "off"
 
 
+def test_of_a_row_of_volumes_those_before_the_fault_are_there_and_whole(bench: TwinBench) -> None:
+    row = Plan("burst", {**SWEEP, "num_volumes": 3})
+    before = set(bench.volumes())
+    bench.faults.cameras["HamCam1"] = CameraFault(dies_after=18)  # in the second
+    ended = bench.run(row)
+    assert ended.state == "failed"
+    assert "HamCam1 ended its sequence" in ended.why
+    assert not bench.shines
+    (uid,) = (name for name in set(bench.volumes()) - before if "." not in name)
+    assert bench.layer.store.verify(uid).status == "complete"
+    bench.faults.mend()
+    assert_it_went_well(bench, row)
+
+
 class TestAControllerThatStopsAnswering:
     """Nothing waits for it for ever, and the lasers are put out without it."""
 
