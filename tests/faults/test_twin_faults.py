@@ -231,6 +231,17 @@ class TestAControllerThatStopsAnswering:
         assert bench.value("lasers") == "off"
         assert "light" not in " ".join(bench.layer.oversight.health().reasons)
 
+    def test_in_the_light_of_the_lamp(self, bench: TwinBench) -> None:
+        item = bench.begin(Plan("snap", {"light_sheet": "bottom", "exposure_ms": 200}))
+        until(lambda: bench.is_lit)
+        with bench.faults.controller_silent():
+            ended = bench.ended(item)
+            assert ended.state == "failed"
+            assert "led (LED:X:31) does not answer" in ended.why
+            assert "Switch the light off by hand" in ended.why
+            assert "led" in " ".join(bench.layer.oversight.health().reasons)
+        assert_it_went_well(bench, BOTTOM)
+
     def test_in_a_move(self, bench: TwinBench) -> None:
         item = bench.begin(FAR)
         until(lambda: bench.world.x.is_moving)
