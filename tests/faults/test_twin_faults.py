@@ -207,6 +207,19 @@ def test_of_a_row_of_volumes_those_before_the_fault_are_there_and_whole(bench: T
     assert_it_went_well(bench, row)
 
 
+def test_a_time_lapse_takes_again_what_a_fault_has_spoilt(bench: TwinBench) -> None:
+    patient = Plan("time_lapse", {**LAPSE.kwargs, "num_points": 2, "num_failures": 100})
+    bench.faults.cameras["HamCam1"] = CameraFault(dies_after=5)
+    item = bench.begin(patient)
+    until(lambda: "fail" in bench.run_ends(item))
+    bench.faults.mend()
+    ended = bench.ended(item)
+    assert ended.state == "completed", ended.why
+    embryo = ended.result.return_value["embryos"]["e1"]
+    assert embryo["num_taken"] == 2
+    assert embryo["num_failures"] >= 1
+
+
 class TestAControllerThatStopsAnswering:
     """Nothing waits for it for ever, and the lasers are put out without it."""
 

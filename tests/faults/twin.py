@@ -87,6 +87,12 @@ class TwinBench:
         told = {e.data["uid"]: e.kind for e in self.layer.events.after(0) if "volume." in e.kind}
         return names | told
 
+    def run_ends(self, item: Item) -> list[str]:
+        """Return how the runs of an item have ended."""
+        told = [event.data for event in self.layer.events.after(0) if event.kind == "document"]
+        mine = [data for data in told if data["item_uid"] == item.item_uid]
+        return [data["doc"]["exit_status"] for data in mine if data["name"] == "stop"]
+
     def put_back(self) -> None:
         """Mend everything, and bring all axes to where they were at first."""
         self.faults.mend()
