@@ -311,10 +311,8 @@ def test_a_motion_ends_although_the_call_that_began_it_hangs(faulty: Bench) -> N
     hang.wait_until_entered()
     with pytest.raises(CoreTimeoutError, match=r"focus \(Drive\) does not answer"):
         status.wait(10)
-    with pytest.raises(CoreTimeoutError, match="does not answer"):
-        faulty.focus.stop()  # the driver holds its lock
-    hang.let_go()
     wait_until(lambda: drive.stops > 0)
+    hang.let_go()
 
 
 def test_a_drive_that_refuses_is_told_with_its_name_its_words_and_what_it_was_to_do(
