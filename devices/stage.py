@@ -146,7 +146,7 @@ class Stage(HardwareDevice):
         success
             Bluesky's word for a pause: the motion's status ends well, to be asked for again.
         """
-        self._core.halt_motion(self.label, is_pause=success)
+        self._at_once(lambda: self._halt(is_pause=success))
 
     def check_safe(self) -> None:
         """Raise `DeviceError` if it still moves, after a moment to come to rest."""
@@ -158,6 +158,9 @@ class Stage(HardwareDevice):
                     "Use the emergency switch of its controller."
                 )
             time.sleep(_POLL_S)
+
+    def _halt(self, *, is_pause: bool) -> None:
+        self._core.halt_motion(self.label, is_pause=is_pause)
 
     @property
     def _keys(self) -> tuple[str, ...]:
