@@ -19,7 +19,6 @@ from devices import (
     FocusDrive,
     Labels,
     LightSheet,
-    Stage,
     ViewName,
     Views,
     VolumeRequest,
@@ -42,7 +41,6 @@ from plans.parameters import (
     LaserLine,
     Percent,
     ViewParameter,
-    all_devices,
     inject,
 )
 from plans.schedule import Course, Limits, Schedule
@@ -142,9 +140,11 @@ def time_lapse(
     stage: XYStage = inject("xy_stage"),
     focus: FocusDrive = inject("focus"),
     light_sheet: LightSheet = inject("light_sheet"),
-    stages: list[Stage] = all_devices(),
 ) -> MsgGenerator[dict[str, Any]]:
     """Take volumes of several embryos again and again, and go on where it was broken off.
+
+    Each volume says where the stages were read back before it; they are not read again with it: on
+    a slow line to the controller that takes longer than the volume.
 
     Returns
     -------
@@ -186,7 +186,6 @@ def time_lapse(
         stage=stage,
         focus=focus,
         light_sheet=light_sheet,
-        stages=stages,
     )
     yield from lapse.run()
     return {
@@ -231,7 +230,6 @@ class _TimeLapse:
     stage: XYStage
     focus: FocusDrive
     light_sheet: LightSheet
-    stages: list[Stage]
     failures_in_a_row: int = 0
     at: str = ""
     looking: dict[str, Any] = field(default_factory=dict)
@@ -336,7 +334,7 @@ class _TimeLapse:
         told = {**said, "due_s": course.due_s, "late_s": course.late_s(begun_s)}
         if course.seen is not None:
             told["seen"] = asdict(course.seen)
-        volume = take_volume(request, self.light_sheet, self.stages, {"time_lapse": told})
+        volume = take_volume(request, self.light_sheet, [], {"time_lapse": told})
         try:
             taken = yield from bpp.stage_wrapper(volume, [self.light_sheet])
         except FailedStatus as error:

@@ -28,8 +28,7 @@ def answers(bench: Bench, run_engine: Any) -> ShelfAnswers:
 def lapse(bench: Bench, *embryos: Embryo, **changes: Any) -> Any:
     asked = {"num_points": 2, "interval_s": 0.0, "num_slices": 2, "exposure_ms": 1.0, **changes}
     devices = {"stage": bench.stage, "focus": bench.focus, "light_sheet": bench.sheet}
-    stages = [bench.stage, bench.focus]
-    return time_lapse(list(embryos or (ONE, TWO)), **asked, **devices, stages=stages)
+    return time_lapse(list(embryos or (ONE, TWO)), **asked, **devices)
 
 
 def run(run_engine: Any, plan: Any) -> dict[str, Any]:
