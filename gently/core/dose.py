@@ -116,10 +116,12 @@ class PlannedLight:
     slice_ms
         How long the controller takes for a slice, in which it pulses once; None if the light is
         on all the time.
-    slices, views
-        How many slices there are to be, and of how many volumes that are taken at once.
+    slices
+        How many there are to be.
     number
         Of the volume, among several that are taken without a pause; from 0.
+    stacks_before
+        Of those and of the other side, which come before it.
     ahead
         How many more the controller will take by itself after it.
     """
@@ -128,8 +130,8 @@ class PlannedLight:
     requested_mj: float | None = None
     slice_ms: float | None = None
     slices: int = 1
-    views: int = 1
     number: int = 0
+    stacks_before: int = 0
     ahead: int = 0
 
     @classmethod
@@ -140,6 +142,8 @@ class PlannedLight:
         if lit_ms is None:
             return cls(Dose(slices * spec.exposure_ms, None), slices=slices)
         siblings = spec.metadata.get("siblings")
+        views = 1 + len(siblings) if isinstance(siblings, list) else 1
+        is_second = views > 1 and spec.metadata.get("view") == "b"
         number = int(_number(_mapping(spec.metadata.get("repeat")).get("number")) or 0)
         row, round_ = (int(_number(said.get(name)) or 1) for name in ("row", "round"))
         return cls(
@@ -147,8 +151,8 @@ class PlannedLight:
             Dose.of(lit_ms / 1000, _number(said.get("requested_mw"))).energy_mj,
             _number(said.get("slice_ms")),
             slices,
-            views=1 + len(siblings) if isinstance(siblings, list) else 1,
             number=number,
+            stacks_before=views * number + is_second,
             ahead=max(0, min(row - 1 - number, round_ - 1 - number % round_)),
         )
 
@@ -168,7 +172,7 @@ class PlannedLight:
         planned_ms = self.dose.light_ms
         if self.slice_ms is None:
             return min(planned_ms, 1000 * lit_s)
-        pulses = math.ceil(1000 * lit_s / self.slice_ms) - self.number * self.slices * self.views
+        pulses = math.ceil(1000 * lit_s / self.slice_ms) - self.stacks_before * self.slices
         return planned_ms * min(1.0 + self.ahead, max(0, pulses) / self.slices)
 
 

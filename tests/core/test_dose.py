@@ -124,13 +124,17 @@ def test_a_volume_that_says_nothing_of_its_light_had_its_exposures() -> None:
         ({}, 9.0, 50),
         ({"slice_ms": 10}, 0.0201, 15),  # in the third slice of ten: three pulses of 5 ms
         ({"slice_ms": 10}, 9.0, 50),
+        ({"slice_ms": 10, "view": "a"}, 0.121, 50),  # of two sides, a comes first
+        ({"slice_ms": 10, "view": "b"}, 0.121, 15),
     ],
 )
 def test_a_volume_that_is_stopped_had_the_light_of_its_time_and_no_more_than_planned(
     said: dict[str, Any], lit_s: float, ms: float
 ) -> None:
-    planned = PlannedLight.of(spec({"lit_ms": 50, "power_mw": 2, **said}, shape=(10, 8, 8)))
-    assert planned.given_ms(lit_s) == pytest.approx(ms)
+    one = spec({"lit_ms": 50, "power_mw": 2, **said}, shape=(10, 8, 8))
+    if "view" in said:
+        one.metadata.update({"view": said["view"], "siblings": [new_uid()]})
+    assert PlannedLight.of(one).given_ms(lit_s) == pytest.approx(ms)
 
 
 def test_what_the_controller_takes_by_itself_is_counted_before_it_is_asked_for(
