@@ -1,8 +1,8 @@
 """Start the copilot: a terminal for the microscope, and the page that shows its volumes.
 
 Three ways to run it: in a terminal it prompts for commands; with --run it carries out one
-command and exits; with neither (started as a service) it serves the page and keeps the
-lineage until it is told to end.
+command, with --run-file those of a file, and exits; with none of these (started as a service) it
+serves the page and keeps the lineage until it is told to end.
 """
 
 import argparse
@@ -39,7 +39,8 @@ GENTLY_TITLE), then from the command line; later ones win.
 
 With --run, standard output has one line of JSON for programs: what the plan returned (for a
 volume {"uid": ..., "path": ..., "shape": ..., "dtype": ..., "session_id": ...}), or the answer
-to a builtin command. Standard error has the rest, for people. Ctrl+C leaves the plan running.
+to a builtin command; with --run-file, one for each command. Standard error has the rest, for
+people. Ctrl+C leaves the plan running.
 
 exit code:
   0  done           2  not understood             130  interrupted; a running plan goes on
@@ -49,6 +50,7 @@ examples:
   launch_copilot.py --run "acquire_volume num_slices=50 exposure_ms=5"
   launch_copilot.py --run "acquire_volume" | jq -r .uid
   launch_copilot.py --run stop
+  launch_copilot.py --run-file working-day.txt
   launch_copilot.py --run "lineage UID" | jq .lineage
 """
 
@@ -68,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ExitStack() as stack:
             device_layer = stack.enter_context(DeviceLayerClient(str(settings.url)))
             records = Records(stack, device_layer, settings)
-            if given.run is None:
+            if given.run is None and given.run_file is None:
                 return _stay(stack, device_layer, records, settings)
             command = OneCommand(
                 device_layer,
@@ -77,7 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 journal=records.join_session,
                 session_id=settings.session,
             )
-            return command.run(given.run)
+            return (
+                command.run(given.run)
+                if given.run_file is None
+                else command.run_file(given.run_file)
+            )
     except (SettingsError, DataStoreError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return Exit.USAGE
@@ -107,10 +113,17 @@ def _parser() -> argparse.ArgumentParser:
         "in the terminal, the device layer's own with --run)",
     )
     parser.add_argument("--title", help="of the session, for people; with --run beside --session")
-    parser.add_argument(
+    once = parser.add_mutually_exclusive_group()
+    once.add_argument(
         "--run",
         metavar="COMMAND",
         help="carry out one command as typed in the terminal and exit; serves no page",
+    )
+    once.add_argument(
+        "--run-file",
+        type=Path,
+        metavar="FILE",
+        help="carry out the commands of a file, one a line, until one fails, and exit",
     )
     return parser
 

@@ -32,6 +32,7 @@ from devices.scanner import Scanner
 from devices.shutter import Shutter
 from devices.slicing import Slicer, Stepper, View
 from devices.stage import FocusDrive, Stage, XYStage
+from devices.stage_space import ALONG_Z, Axes
 from devices.triggered import Calibration, TriggeredSlicer, TriggeredView
 
 __all__ = ["Builder"]
@@ -167,9 +168,9 @@ class Builder:
         return self._with_slicer(name, Stepper(self._core, view, shutter))
 
     def _triggered_light_sheet(self, name: str, entry: TriggeredLightSheetEntry) -> LightSheet:
-        views: dict[ViewName, TriggeredView] = {"a": self._view(entry.views.a)}
+        views: dict[ViewName, TriggeredView] = {"a": self._view(entry.views.a, ALONG_Z)}
         if entry.views.b is not None:
-            views["b"] = self._view(entry.views.b)
+            views["b"] = self._view(entry.views.b, None)
         slicer = TriggeredSlicer(
             self._core,
             views,
@@ -179,7 +180,8 @@ class Builder:
         )
         return self._with_slicer(name, slicer)
 
-    def _view(self, entry: ViewEntry) -> TriggeredView:
+    def _view(self, entry: ViewEntry, unsaid: Axes | None) -> TriggeredView:
+        said = entry.axes
         return TriggeredView(
             camera=self._device(entry.camera, Camera),
             drive=self._device(entry.piezo, Piezo),
@@ -189,6 +191,7 @@ class Builder:
             ),
             sheet_width_deg=entry.sheet_width_deg,
             sheet_center_deg=entry.sheet_center_deg,
+            axes=unsaid if said is None else Axes(said.columns, said.rows, said.depth),
         )
 
     def _with_slicer(self, name: str, slicer: Slicer) -> LightSheet:

@@ -1,10 +1,13 @@
 """The entries of an instrument file: what can be said of each kind of device."""
 
+import math
+from itertools import combinations
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
+    "AxesEntry",
     "CameraEntry",
     "Entry",
     "FocusDriveEntry",
@@ -23,11 +26,19 @@ __all__ = [
     "XYStageEntry",
 ]
 
+_EXACT = 1e-3
+
 
 def _rising(pair: tuple[float, float]) -> tuple[float, float]:
     if not pair[0] < pair[1]:
         raise ValueError(f"low must be below high, not {pair[0]:g} to {pair[1]:g}")
     return pair
+
+
+def _unit(vector: tuple[float, float, float]) -> tuple[float, float, float]:
+    if abs(math.hypot(*vector) - 1) > _EXACT:
+        raise ValueError(f"{list(vector)} has to be of length 1, and is of {math.hypot(*vector):g}")
+    return vector
 
 
 # Strict: YAML's `yes` must not become 1 µm, nor a quoted number a limit.
@@ -42,6 +53,7 @@ Region = tuple[
     Annotated[int, Field(strict=True, gt=0)],
     Annotated[int, Field(strict=True, gt=0)],
 ]
+Direction = Annotated[tuple[Number, Number, Number], AfterValidator(_unit)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Label = Annotated[str, Field(min_length=1)]
 
@@ -154,8 +166,23 @@ class LightSheetEntry(Strict):
     shutter: Name
 
 
+class AxesEntry(Strict):
+    """How a side sees the sample: unit vectors in the stage's x, y and z."""
+
+    columns: Direction
+    rows: Direction
+    depth: Direction
+
+    @model_validator(mode="after")
+    def _are_perpendicular(self) -> Self:
+        for one, other in combinations((self.columns, self.rows, self.depth), 2):
+            if abs(sum(a * b for a, b in zip(one, other, strict=True))) > _EXACT:
+                raise ValueError(f"{list(one)} and {list(other)} are not perpendicular")
+        return self
+
+
 class ViewEntry(Strict):
-    """A side of a light sheet that the controller runs, and its calibration."""
+    """A side of a light sheet that the controller runs, its calibration, and how it lies."""
 
     camera: Name
     piezo: Name
@@ -164,6 +191,7 @@ class ViewEntry(Strict):
     offset_um: Number
     sheet_width_deg: NotNegative
     sheet_center_deg: Number = 0.0
+    axes: AxesEntry | None = None
 
 
 class ViewsEntry(Strict):

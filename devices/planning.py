@@ -6,8 +6,9 @@ from typing import Any
 from uuid import uuid4
 
 from devices.frames import Labels, PlannedVolume, ViewName, VolumeRequest
-from devices.slicing import Places, Slicer
+from devices.slicing import Places, Slicer, View
 from devices.stage import Stage
+from devices.stage_space import to_stage_um
 from devices.triggered import TriggeredSlicer
 
 __all__ = ["Plans", "drives_um", "plan", "plan_alike", "positions_um"]
@@ -68,7 +69,14 @@ def plan(
             compression=request.compression,
             uid="",
             labels=Labels(),
-            metadata={"view": view, "light": dict(light), **_calibration(slicer, view)},
+            metadata={
+                "view": view,
+                "light": dict(light),
+                **_calibration(slicer, view),
+                **_in_stage_space(
+                    slicer.views[view], request, center_um, (height, width), found_um
+                ),
+            },
         )
     return plan_alike(planned, request)
 
@@ -107,6 +115,26 @@ def _calibration(slicer: Slicer, view: ViewName) -> dict[str, Any]:
     if not isinstance(slicer, TriggeredSlicer):
         return {}
     return {"calibration": asdict(slicer.views[view].calibration)}
+
+
+def _in_stage_space(
+    side: View,
+    request: VolumeRequest,
+    center_um: float,
+    size_px: tuple[int, int],
+    found_um: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return where the voxels of a side lie on the stage; nothing if that is not known."""
+    found = to_stage_um(
+        side.axes,
+        request,
+        drive=side.drive.name,
+        center_um=center_um,
+        size_px=size_px,
+        pixel_size_um=side.camera.pixel_size_um,
+        positions_um=found_um,
+    )
+    return {} if found is None else {"to_stage_um": found}
 
 
 def _labels(request: VolumeRequest, view: ViewName, line: str) -> Labels:

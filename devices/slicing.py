@@ -22,6 +22,7 @@ from devices.lasers import Lasers
 from devices.pace import Line, Pace
 from devices.shutter import Shutter
 from devices.stage import FocusDrive
+from devices.stage_space import ALONG_Z, Axes
 
 __all__ = ["Course", "Places", "Slice", "Slicer", "Slices", "Stepper", "View", "check_sweep"]
 
@@ -40,10 +41,13 @@ class View:
         What sees it.
     drive
         What moves from slice to slice.
+    axes
+        How its volumes lie in the stage's space; None if nobody has said so.
     """
 
     camera: Camera
     drive: FocusDrive
+    axes: Axes | None = ALONG_Z
 
 
 @dataclass(frozen=True, slots=True)

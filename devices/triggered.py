@@ -68,7 +68,7 @@ class TriggeredView(View):
 
     Parameters
     ----------
-    camera, drive
+    camera, drive, axes
         As of `View`; the drive is a piezo.
     scanner
         What lights it.

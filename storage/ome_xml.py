@@ -50,7 +50,8 @@ class Written:
 
 def draft(spec: VolumeSpec, created: datetime) -> bytes:
     """Return the description of an unfinished volume, as long as the longest final one."""
-    return _padded(_head(spec, created, {}, ()), longest(spec, created))
+    head = _head(spec, created, {}, ())
+    return _padded(head, _longest(spec, head))
 
 
 def final(written: Written, size: int) -> bytes:
@@ -67,21 +68,6 @@ def final(written: Written, size: int) -> bytes:
         ]
     )
     return _padded(f"{head}{planes}</Pixels>{tail}", size)
-
-
-def longest(spec: VolumeSpec, created: datetime) -> int:
-    """Return the number of bytes that no final description of this volume exceeds."""
-    slices = spec.shape[0]
-    results = {
-        "checksum": "xxh3_64:" + 16 * "0",
-        "back_pressure_s": -1e-300 / 3,
-        **dict.fromkeys(("waits", "saturated", "repeated"), 1 << 62),
-        "missing": [],  # each takes less room than the plane that it has not
-        "reason": "&" * MOST_REASON_CHARACTERS,  # "&amp;"
-    }
-    head = _head(spec, created, results, ())
-    plane = _plane_template(spec) % (slices, _LONGEST_FLOAT, _LONGEST_FLOAT)
-    return len(head.encode()) + slices * (len(plane.encode()) + len("0123456789abcdef "))
 
 
 def read(description: bytes) -> tuple[dict[str, Any], list[bytes]]:
@@ -110,6 +96,24 @@ def read(description: bytes) -> tuple[dict[str, Any], list[bytes]]:
     }
     digests = maps.get(FRAMES, {}).get("xxh3_64", "").split()
     return values, [bytes.fromhex(digest) for digest in digests]
+
+
+def _longest(spec: VolumeSpec, head: str) -> int:
+    """Return the number of bytes that no final description with this head exceeds.
+
+    What is known only at the end is counted and not rendered, which would take as long again.
+    """
+    results = {
+        "checksum": "xxh3_64:" + 16 * "0",
+        "back_pressure_s": repr(-1e-300 / 3),
+        **dict.fromkeys(("waits", "saturated", "repeated"), str(1 << 62)),
+        "missing": "[]",  # each takes less room than the plane that it has not
+        "reason": "&amp;" * MOST_REASON_CHARACTERS,
+        "xxh3_64": len("0123456789abcdef ") * spec.shape[0] * " ",
+    }
+    entries = "".join(f'<M K="{key}">{text}</M>' for key, text in results.items())
+    plane = _plane_template(spec) % (spec.shape[0], _LONGEST_FLOAT, _LONGEST_FLOAT)
+    return len(head.encode()) + len(entries) + spec.shape[0] * len(plane.encode())
 
 
 def _head(

@@ -31,6 +31,7 @@ from gently.wire import (
     Progress,
     QuietTooLong,
     Refused,
+    Result,
     ScopeTooSmall,
     StillRunning,
     WrongArguments,
@@ -607,6 +608,17 @@ class TestRunning:
         assert result.run_uids == ("r",)
         assert result.volume is not None
         assert result.volume.shape == (1, 2, 3)
+        assert result.volumes == (result.volume,)
+
+    def test_returns_every_volume_of_a_plan_that_took_several(self) -> None:
+        volume: dict[str, Any] = {"path": "u.tif", "shape": [1, 2, 3], "dtype": "uint16"}
+        both = [{**volume, "uid": uid, "session_id": "s"} for uid in "ab"]
+        value: dict[str, Any] = {"acquisition_uid": "c", "volumes": both}
+        result = Result(exit_status="completed", return_value=value)
+        assert [one.uid for one in result.volumes] == ["a", "b"]
+        assert result.volume is None
+        assert Result(exit_status="completed", return_value={"volumes": 3}).volumes == ()
+        assert Result(exit_status="completed", return_value=[volume]).volumes == ()
 
     @pytest.mark.parametrize("end", ["failed", "aborted", "cancelled", "interrupted"])
     def test_raises_how_the_plan_ended_if_not_by_completion(

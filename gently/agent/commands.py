@@ -5,6 +5,7 @@ again, and the beginning of a line becomes what may follow. Nothing here asks th
 layer, prints or needs a terminal.
 """
 
+import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -82,6 +83,11 @@ BUILTINS: Final[Mapping[str, Verb]] = {
 }
 
 
+_DECODER: Final = json.JSONDecoder()
+_JSON_VALUE: Final = re.compile(r"(?<!\S)\w+=(?=[\[{])")
+"""The name before a value that may be an object or a list of JSON."""
+
+
 class CommandError(ValueError):
     """A line that is no command; the text says why and what would be one."""
 
@@ -128,7 +134,7 @@ def parse(
     Parameters
     ----------
     line : str
-        As typed; quotes as in a shell.
+        As typed; quotes as in a shell. A value that is an object or a list of JSON needs none.
     plans : mapping
         The plan catalogue.
     devices : iterable of str, optional
@@ -142,7 +148,7 @@ def parse(
         If it asks for what the plan's schema forbids.
     """
     try:
-        words = shlex.split(line)
+        words = _words(line)
     except ValueError as error:
         raise CommandError(f"{line!r} cannot be read: {error}") from error
     if not words:
@@ -156,6 +162,18 @@ def parse(
         f"there is no command or plan {name!r}."
         f"{did_you_mean(name, [*BUILTINS, *plans])} Type `help` for all of them"
     )
+
+
+def _words(line: str) -> list[str]:
+    """Return the words of a line; raises ValueError if a quotation does not end."""
+    for found in _JSON_VALUE.finditer(line):
+        try:
+            before = shlex.split(line[: found.start()])
+            _, end = _DECODER.raw_decode(line, found.end())
+        except ValueError:  # it is within quotes, or no JSON: then it is as in a shell
+            continue
+        return [*before, line[found.start() : end], *_words(line[end:])]
+    return shlex.split(line)
 
 
 def needs_catalogue(line: str) -> bool:

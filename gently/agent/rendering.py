@@ -38,15 +38,16 @@ def render(verb: str, answer: Any) -> RenderableType:
 
 
 def render_outcome(outcome: Outcome, page_url: str | None) -> Text:
-    """Return how a plan ended; a volume with its page, if there is one."""
+    """Return how a plan ended; each of its volumes with its page, if there is one."""
     match outcome:
         case Failed(item, reason):
             return Text(f"{item.name} failed: {reason}", style="red")
         case Ended(item, how, reason):
             return Text(f"{item.name} was {how}{f': {reason}' if reason else ''}", style="yellow")
-        case Completed(item, result) if result.volume is not None:
+        case Completed(item, result) if result.volumes:
             done = Text(f"{item.name} is done", style="green")
-            return Text("\n").join([done, *_facts(result.volume, page_url)])
+            facts = (fact for volume in result.volumes for fact in _facts(volume, page_url))
+            return Text("\n").join([done, *facts])
         case Completed(item, result):
             value = "" if result.return_value is None else f": {result.return_value}"
             return Text(f"{item.name} is done{value}", style="green")

@@ -1,16 +1,18 @@
-"""One command without a terminal: for a shell, a script, a cron job.
+"""One command, or a file of them, without a terminal: for a shell, a script, a cron job.
 
 What a program wants goes to standard output, as one line of JSON: the value that the plan
 returned (for a volume `{"uid": …, "path": …, "shape": …, "dtype": …, "session_id": …}`), or
-the answer to a builtin command. What a person wants goes to standard error: progress, the
-uid, refusals with their remedy. The exit code tells what became of it.
+the answer to a builtin command; of a file, one line for each of its commands. What a person
+wants goes to standard error: progress, the uid, refusals with their remedy. The exit code tells
+what became of it.
 """
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import IntEnum
+from pathlib import Path
 from typing import TextIO
 
 from pydantic_core import to_jsonable_python
@@ -49,7 +51,7 @@ class Exit(IntEnum):
 
 
 class OneCommand:
-    """Runs one command line against the device layer.
+    """Runs one command line, or those of a file, against the device layer.
 
     Parameters
     ----------
@@ -106,6 +108,50 @@ class OneCommand:
             self._say("interrupted; `--run status` tells whether a plan runs")
             return Exit.INTERRUPTED
 
+    def run_file(self, path: Path) -> Exit:
+        """Run the commands of a file one after the other, until one is not done.
+
+        One a line; empty lines and those that begin with # are left out. None is run unless all
+        of them are understood.
+        """
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            self._say(f"{path} cannot be read: {error}")
+            return Exit.USAGE
+        commands = {
+            f"{path}:{number}": line
+            for number, line in enumerate(map(str.strip, lines), 1)
+            if line and not line.startswith("#")
+        }
+        if (found := self._understood(commands)) is not Exit.DONE:
+            return found
+        for done, (place, line) in enumerate(commands.items()):
+            self._say(f"{place}: {line}")
+            if (found := self.run(line)) is not Exit.DONE:
+                self._say(f"{place}: ended here; {len(commands) - done - 1} commands were not run")
+                return found
+        return Exit.DONE
+
+    def _understood(self, commands: Mapping[str, str]) -> Exit:
+        """Say of each command why it cannot be run, where that is known beforehand."""
+        found = Exit.DONE if commands else Exit.USAGE
+        for place, line in commands.items():
+            try:
+                self._parse(line)
+            except DeviceLayerUnreachable as error:
+                self._say(str(error))
+                return Exit.UNREACHABLE
+            except (CommandError, ClientError) as error:
+                self._say(f"{place}: {error}")
+                is_refused = isinstance(error, RefusedHereError | ClientError)
+                found = max(found, Exit.FAILED if is_refused else Exit.USAGE)
+        if not commands:
+            self._say("there is no command in the file")
+        elif found is not Exit.DONE:
+            self._say("nothing was run")
+        return found
+
     def _run(self, prompt: Prompt) -> Exit:
         match self._parse(prompt.text):
             case BuiltinCommand("approve") as approval:
@@ -156,7 +202,7 @@ class OneCommand:
         return Exit.FAILED
 
     def _completed(self, outcome: Completed) -> None:
-        if (volume := outcome.result.volume) is not None:
+        for volume in outcome.result.volumes:
             self._say(f"uid {volume.uid}: {volume.shape} {volume.dtype} in {volume.path}")
             try:
                 self._register(volume.uid)

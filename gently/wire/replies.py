@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 ItemPhase = Literal[
     "queued",
@@ -92,6 +92,9 @@ class Volume(BaseModel):
         return self.model_dump(mode="json")
 
 
+_VOLUMES: Final = TypeAdapter(tuple[Volume, ...])
+
+
 class Result(Reply):
     """How an item ended, and what its plan returned."""
 
@@ -103,12 +106,19 @@ class Result(Reply):
     return_value: JsonValue = None
 
     @property
-    def volume(self) -> Volume | None:
-        """The volume that the plan returned, if it returned one."""
+    def volumes(self) -> tuple[Volume, ...]:
+        """The volumes that the plan returned: one, several that belong together, or none."""
+        value = self.return_value
+        told = value.get("volumes", [value]) if isinstance(value, dict) else []
         try:
-            return Volume.model_validate(self.return_value)
+            return _VOLUMES.validate_python(told)
         except ValidationError:
-            return None
+            return ()
+
+    @property
+    def volume(self) -> Volume | None:
+        """The volume that the plan returned, if it returned a single one."""
+        return self.volumes[0] if len(self.volumes) == 1 else None
 
 
 class HistoryItem(Item):

@@ -55,6 +55,10 @@ class TestAPlanCommand:
             ("stages=focus,xy_stage", ["focus", "xy_stage"]),
             ("stages='[\"focus\"]'", ["focus"]),
             ("stages=[]", []),
+            ('stages=["focus", "xy_stage"]', ["focus", "xy_stage"]),
+            ('note={"of": "a b"}', '{"of": "a b"}'),
+            ("note='x={} y'", "x={} y"),
+            ("note={of", "{of"),
         ],
     )
     def test_reads_each_kind_of_value(self, argument: str, value: Any) -> None:

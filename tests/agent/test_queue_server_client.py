@@ -34,7 +34,7 @@ def test_a_completed_plan_has_its_value(
     outcome = queue.follow("i1")
     assert isinstance(outcome, Completed)
     assert outcome.result.return_value == {"x": 5}
-    assert outcome.result.volume is None
+    assert outcome.result.volumes == ()
 
 
 def test_a_completed_acquisition_has_its_volume(
@@ -46,8 +46,8 @@ def test_a_completed_acquisition_has_its_volume(
     )
     outcome = queue.follow("i1")
     assert isinstance(outcome, Completed)
-    assert outcome.result.volume is not None
-    assert outcome.result.volume.shape == (3, 4, 5)
+    (volume,) = outcome.result.volumes
+    assert volume.shape == (3, 4, 5)
 
 
 def test_a_failed_plan_has_its_reason(

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -38,6 +39,15 @@ class Run:
 
     def __call__(self, line: str) -> Exit:
         return self._command.run(line)
+
+    def file(self, folder: Path, text: str) -> Exit:
+        path = folder / "day.txt"
+        path.write_text(text, encoding="utf-8")
+        return self._command.run_file(path)
+
+    @property
+    def answers(self) -> list[Any]:
+        return [json.loads(line) for line in self._out.getvalue().splitlines()]
 
     @property
     def answer(self) -> Any:
@@ -285,3 +295,41 @@ def test_the_exit_code_of_a_preflight_is_its_verdict(
 def test_control_is_not_taken_by_a_command_that_ends(run: Run) -> None:
     assert run("take") is Exit.USAGE
     assert "with client.control()" in run.said
+
+
+class TestAFileOfCommands:
+    def test_is_run_line_by_line_and_each_answers(
+        self, accepts: ScriptedDeviceLayer, run: Run, tmp_path: Path
+    ) -> None:
+        accepts.answers["GET items/i1"] = [
+            item_state("completed", result={"return_value": {"n": n}}) for n in (1, 2)
+        ]
+        text = "# a day\n\nacquire_volume num_slices=3\n  acquire_volume num_slices=4\n"
+        assert run.file(tmp_path, text) is Exit.DONE
+        assert run.answers == [{"n": 1}, {"n": 2}]
+        assert "day.txt:3: acquire_volume num_slices=3" in run.said
+
+    def test_ends_at_the_first_that_is_not_done(
+        self, accepts: ScriptedDeviceLayer, run: Run, tmp_path: Path
+    ) -> None:
+        accepts.answers["GET items/i1"] = item_state("failed", result={"msg": "the camera stalled"})
+        assert run.file(tmp_path, "acquire_volume\nacquire_volume\nstatus\n") is Exit.FAILED
+        assert [key for key, _ in accepts.asked].count("POST queue/item/execute") == 1
+        assert "day.txt:1: ended here; 2 commands were not run" in run.said
+
+    @pytest.mark.parametrize(
+        ("line", "code"), [("acquire", Exit.USAGE), ("acquire_volume num_slices=0", Exit.FAILED)]
+    )
+    def test_is_not_begun_unless_all_of_it_is_understood(
+        self, server: ScriptedDeviceLayer, run: Run, tmp_path: Path, line: str, code: Exit
+    ) -> None:
+        assert run.file(tmp_path, f"acquire_volume\n{line}\n") is code
+        assert "day.txt:2" in run.said
+        assert "nothing was run" in run.said
+        assert not [key for key, _ in server.asked if key.startswith("POST")]
+
+    def test_that_is_not_there_or_empty_is_a_usage_error(self, run: Run, tmp_path: Path) -> None:
+        assert run.file(tmp_path, "# nothing\n") is Exit.USAGE
+        (tmp_path / "day.txt").unlink()
+        assert run._command.run_file(tmp_path / "day.txt") is Exit.USAGE
+        assert "cannot be read" in run.said
