@@ -69,7 +69,7 @@ class Asked:
     slices: int = 10
     exposure_ms: float = 2.0
     interval_s: float = 0.0
-    kills: tuple[float, ...] = (0.2, 0.4)
+    kills: tuple[float, ...] = (0.21, 0.405)
     limit_s: float = 3600.0
 
     @property
