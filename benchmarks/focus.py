@@ -1,4 +1,4 @@
-"""How true focus, calibration and the survey are, on the twin, which knows: a table over seeds.
+"""How true focus, calibration, survey and an acquired embryo are, on the twin: a table over seeds.
 
 The instrument file says 100 µm/deg and an offset of 0 for all; the truth is another for each seed.
 
@@ -10,12 +10,14 @@ import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
-from devices import load_instrument_file
+from devices import LightSheet, load_instrument_file
 from devices.twin import Phantom, sheets
 from gently.core.device_layer import DeviceLayer
 from gently.core.items import Item
@@ -24,6 +26,9 @@ from gently.settings import DeviceLayerSettings
 EMPTY_UM = (-1800.0, -1400.0)
 POWER_PERCENT = 4.0
 SAME_UM = 10.0
+FOCUS_UM = 150.0
+DRIFT_UM = 3.0
+"""Of the sheet, between its calibration and the volume."""
 
 
 @contextmanager
@@ -65,12 +70,14 @@ def measure(seed: int, folder: Path) -> dict[str, Any]:
         run(layer, "move_focus", z_um=0.0, drive="piezo_a")  # the middle of the embryo again
         calibrated = run(layer, "calibrate_piezo_galvo", power_percent=POWER_PERCENT)
         again = run(layer, "calibrate_piezo_galvo", power_percent=POWER_PERCENT, purpose="check")
+        acquired = acquire(layer, seed, found["objects"])
         run(layer, "move_stage", x_um=EMPTY_UM[0], y_um=EMPTY_UM[1])
         empty = run(layer, "calibrate_piezo_galvo", power_percent=POWER_PERCENT)
         empty_focus = run(layer, "focus", power_percent=POWER_PERCENT)
     slope, best_um = calibrated["slope_um_per_deg"], focused["best_um"]
     return {
         **found,
+        **acquired,
         "seed": seed,
         "focus_off_um": None if best_um is None else best_um - truth.sheet_um(0.0),
         "quality": focused["quality"],
@@ -92,7 +99,44 @@ def survey(layer: DeviceLayer, seed: int) -> dict[str, Any]:
         "recall": len(hits) / len(truth),
         "false": len(places) - len(hits),
         "place_off_um": max(hits, default=0.0),
+        "objects": found["objects"],
     }
+
+
+def acquire(layer: DeviceLayer, seed: int, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return how far the middle of a volume is from that of its embryo, along x, y and z.
+
+    The embryo is one that the camera below has found, of those the one that is furthest from the
+    height of the stage; and the sheet has drifted since it was calibrated.
+    """
+    true = max(
+        (embryo.centre_um for embryo in Phantom(seed).embryos),
+        key=lambda centre: abs(centre[2] - FOCUS_UM),
+    )
+    one = min(found, key=lambda one: math.dist((one["x_um"], one["y_um"]), true[:2]))
+    sheet = layer.instrument.devices["light_sheet"]
+    assert isinstance(sheet, LightSheet)
+    used = sheet.calibration("a")
+    sheet.calibrate("a", replace(used, offset_um=used.offset_um + DRIFT_UM))
+    embryo = {"name": one["name"], "x_um": one["x_um"], "y_um": one["y_um"]}
+    taken = run(layer, "acquire_embryo", embryo=embryo, power_percent=POWER_PERCENT)
+    if taken["volume"] is None:
+        return {"centre_off_um": None, "sheet_off_um": None}
+    at_um = middle_um(layer, taken["volume"]["uid"])
+    truth = sheets(seed)["A"]
+    now = sheet.calibration("a")
+    return {
+        "centre_off_um": tuple(a - b for a, b in zip(at_um, true, strict=True)),
+        "sheet_off_um": truth.sheet_um(now.deg(0.0)),
+    }
+
+
+def middle_um(layer: DeviceLayer, uid: str) -> tuple[float, float, float]:
+    """Return where the middle of a volume is on the stage, by what the volume says itself."""
+    spec = layer.store.record(uid).spec
+    affine = np.array(spec.metadata["to_stage_um"])
+    x, y, z = affine @ [*((size - 1) / 2 for size in spec.shape), 1]
+    return float(x), float(y), float(z)
 
 
 def main() -> None:
@@ -101,16 +145,28 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     seeds = range(1, parser.parse_args().seeds + 1)
     names = ("seed", "focus off (µm)", "slope off (%)", "drift then (µm)", "empty field")
-    print("|", " | ".join((*names, "recall", "false", "place off (µm)")), "|")
-    print("|---|---|---|---|---|---|---|---|")
+    more = ("recall", "false", "place off (µm)", "centre off (x, y, z; µm)", "sheet off (µm)")
+    print("|", " | ".join((*names, *more)), "|")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    centres = []
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
             row = measure(seed, Path(folder))
         off = [row[name] for name in ("focus_off_um", "slope_off_percent", "drift_um")]
         told = [f"{value:+.3f}" if value is not None else row["reason"] for value in off]
         told += [row["empty"], f"{row['recall']:.2f}", str(row["false"])]
-        told += [f"{row['place_off_um']:.2f}"]
+        told += [f"{row['place_off_um']:.2f}", *_acquired(row)]
         print("|", " | ".join([str(seed), *told]), "|", flush=True)
+        centres.append(row["centre_off_um"])
+    away = np.abs([centre or (math.inf,) * 3 for centre in centres])
+    worst, median = away.max(axis=0), np.median(away, axis=0)
+    print("centre off, worst:", worst.round(2), "median:", median.round(2))
+
+
+def _acquired(row: dict[str, Any]) -> list[str]:
+    if row["centre_off_um"] is None:
+        return ["none taken", ""]
+    return [", ".join(f"{um:+.2f}" for um in row["centre_off_um"]), f"{row['sheet_off_um']:+.3f}"]
 
 
 if __name__ == "__main__":

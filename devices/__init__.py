@@ -34,6 +34,7 @@ from devices.instrument import Instrument
 from devices.instrument_file import InstrumentFile, built_in_instruments, load_instrument_file
 from devices.lasers import Lasers
 from devices.light_sheet import LightSheet
+from devices.light_sheet_model import LightSheetModel
 from devices.limits import Limits
 from devices.model import DeviceModel, Models, Use
 from devices.pace import Line, Pace
@@ -68,6 +69,7 @@ __all__ = [
     "Labels",
     "Lasers",
     "LightSheet",
+    "LightSheetModel",
     "LimitError",
     "Limits",
     "Line",

@@ -9,16 +9,15 @@ from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 
 from ophyd import Device
-from ophyd.status import DeviceStatus, WaitTimeoutError
+from ophyd.status import DeviceStatus
 
 from devices.core import Core
-from devices.errors import CoreTimeoutError, DeviceError
+from devices.errors import CoreError, CoreTimeoutError, DeviceError, StoppedError
 from devices.model import DeviceModel, Models
 
 __all__ = ["ActionStatus", "HardwareDevice", "Reading"]
 
 T = TypeVar("T")
-_ANSWER_S = 5.0
 
 Reading = dict[str, Any]
 """``{"value": ..., "timestamp": seconds since 1970}``, as Bluesky has it."""
@@ -33,22 +32,6 @@ class ActionStatus(DeviceStatus):  # type: ignore[misc]
 
     def __init__(self, device: "HardwareDevice") -> None:
         super().__init__(device, call_stop_on_failure=False)
-
-    def wait_answered(self, timeout_s: float) -> None:
-        """Wait for what may take `timeout_s`, but not for ever: the light may be on.
-
-        Raises
-        ------
-        CoreTimeoutError
-            If the device says neither that it is done nor that it is not.
-        """
-        try:
-            self.wait(timeout_s + _ANSWER_S)
-        except WaitTimeoutError:
-            raise CoreTimeoutError(
-                f"{self.device.name} does not answer; its state is unknown. Check its power and "
-                "cable; if other devices answer, restart the device layer."
-            ) from None
 
     def _settled(self) -> None:
         if self._exception is None:
@@ -156,23 +139,60 @@ class HardwareDevice(Device):  # type: ignore[misc]
         future: "Future[T]",
         then: Callable[[T], None],
         status: ActionStatus | None = None,
+        *,
+        timeout_s: float = 0.0,
     ) -> ActionStatus:
-        """Let a status end with `future`, after `then` has seen what came of it; return it."""
+        """Let a status end with `future`, after `then` has found nothing wrong with what came.
+
+        What may take `timeout_s` ends when the device should have answered by, also where a call
+        that hangs keeps the core's thread from seeing that it has not.
+        """
         status = status or ActionStatus(self)
+        is_over = threading.Lock()  # held by the first of the two that come to an end
 
         def end(done: "Future[T]") -> None:
+            patience.cancel()
+            if not is_over.acquire(blocking=False):
+                return
             error = done.exception()
             if isinstance(error, CoreTimeoutError):
                 with suppress(DeviceError):  # the timeout is what is told
                     self.stop()
             if error:
-                status.set_exception(error)
-            else:
+                status.set_exception(self._about_itself(error))
+                return
+            try:
                 then(done.result())
+            except DeviceError as problem:
+                status.set_exception(problem)
+            else:
                 status.set_finished()
 
+        def give_up() -> None:
+            if is_over.acquire(blocking=False):
+                status.set_exception(self._silent())
+                with suppress(DeviceError):  # as above; may hang, on this thread alone
+                    self.stop()
+
+        patience = threading.Timer(timeout_s + self._core.timeout_s, give_up)
+        patience.name, patience.daemon = f"{self.name} answers", True
+        patience.start()
         future.add_done_callback(end)
         return status
+
+    def _silent(self) -> CoreTimeoutError:
+        return CoreTimeoutError(
+            f"{self.name} ({self.label}) does not answer; its state is unknown. Check its power "
+            "and cable; if other devices answer, restart the device layer."
+        )
+
+    def _about_itself(self, error: BaseException) -> BaseException:
+        """Return what the core says of a label as what is said of the device."""
+        if not isinstance(error, CoreError | CoreTimeoutError | StoppedError):
+            return error
+        named = type(error)(f"{self.name}: {error}")
+        named.__cause__ = error
+        return named
 
     def _soon(self, work: Callable[[], object]) -> ActionStatus:
         """Do what blocks, on a thread of its own; the status ends with it."""

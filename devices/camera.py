@@ -6,13 +6,16 @@ import numpy as np
 
 from devices.base import ActionStatus, HardwareDevice
 from devices.core import Core
-from devices.errors import LimitError
+from devices.errors import AcquisitionError, LimitError
 from devices.limits import Limits
 from devices.model import DeviceModel, Models
 from devices.pace import Line, Pace
 from devices.timing import CameraClock
 
 __all__ = ["Camera", "CameraModel"]
+
+# How far an exposure may be from the one that was asked for, as a part of it.
+_CLOSE = 0.01
 
 
 class Camera(HardwareDevice):
@@ -69,9 +72,30 @@ class Camera(HardwareDevice):
         self._exposure = f"{name}_exposure"
 
     def set(self, value: float) -> ActionStatus:
-        """Set the exposure in ms; returns at once."""
-        future = self._core.set_exposure_ms(self.label, self.checked(value))
-        return self._status(future, lambda found_ms: self._remember({self._exposure: found_ms}))
+        """Set the exposure in ms; returns at once. The status fails if another is read back."""
+        asked_ms = self.checked(value)
+
+        def took(found_ms: float) -> None:
+            self._remember({self._exposure: found_ms})
+            if not abs(found_ms - asked_ms) <= _CLOSE * asked_ms:
+                raise AcquisitionError(
+                    f"{self.name} was asked to expose for {asked_ms:g} ms and takes "
+                    f"{found_ms:g} ms. Lower exposure_ms: with a progressive readout it has a cap."
+                )
+
+        return self._status(self._core.set_exposure_ms(self.label, asked_ms), took)
+
+    def expose(self, exposure_ms: float) -> None:
+        """See that it exposes as it was asked to, in the mode in which it is by now; blocks.
+
+        Raises
+        ------
+        AcquisitionError
+            If it does not.
+        """
+        (reading,) = self.read().values()
+        if not abs(reading["value"] - exposure_ms) <= _CLOSE * exposure_ms:
+            self.set(exposure_ms).wait()
 
     def check_value(self, value: Any) -> None:
         """Raise `LimitError` unless `value` is an exposure within the limits."""

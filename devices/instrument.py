@@ -16,7 +16,7 @@ from devices.errors import DeviceError, InstrumentError
 from devices.frames import OpenSink
 from devices.instrument_file import InstrumentFile
 from devices.lasers import Lasers
-from devices.shutter import Shutter
+from devices.light import LightSource
 from devices.stage import Stage, XYStage
 
 __all__ = ["BootLine", "Instrument"]
@@ -58,6 +58,7 @@ class Instrument:
             file.micromanager.config,
             adapters=file.micromanager.adapters,
             buffer_mb=file.micromanager.buffer_mb,
+            timeout_s=file.micromanager.timeout_s,
         )
         try:
             self._refuse_missing_labels()
@@ -86,6 +87,22 @@ class Instrument:
         for device in self.devices.values():
             if isinstance(device, Stage):
                 device.find()
+
+    @property
+    def lights(self) -> tuple[LightSource, ...]:
+        """All that can shine onto the sample."""
+        return tuple(d for d in self.devices.values() if isinstance(d, LightSource))
+
+    def find_lights(self) -> None:
+        """Put out again the lights that were not seen to go out.
+
+        Raises
+        ------
+        DeviceError
+            If one may still shine.
+        """
+        for light in self.lights:
+            light.find()
 
     def close(self) -> None:
         """Bring every device to its safe state, read it back, and unload the hardware.
@@ -126,7 +143,7 @@ class Instrument:
         try:
             if isinstance(device, Lasers):
                 device.stop()
-            if isinstance(device, Shutter | Lasers):
+            if isinstance(device, LightSource):
                 device.check_safe()  # the core has put out the light: see that it did go out
             if isinstance(device, XYStage):
                 device.put_up_fence()

@@ -44,6 +44,7 @@ class MicroManager(Strict):
     config: Path
     adapters: Path | None = None
     buffer_mb: Annotated[int, Field(ge=16, le=65536)] = 256
+    timeout_s: Annotated[float, Field(strict=True, gt=0, le=60)] = 5.0
 
 
 class InstrumentFile(Strict):

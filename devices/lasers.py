@@ -1,22 +1,19 @@
 """The lasers: lines of which one shines at a time, through a gate, with fenced powers."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from devices.base import ActionStatus, HardwareDevice
+from devices.base import ActionStatus
 from devices.core import Core
 from devices.dose import Dose
-from devices.errors import DeviceError, LimitError
+from devices.errors import CoreError, CoreTimeoutError, DeviceError, LimitError
+from devices.light import LightSource
 from devices.limits import Limits
 from devices.model import DeviceModel, Models
 from devices.properties import Properties
 
 __all__ = ["LaserLine", "Lasers", "LasersModel"]
-
-_REST_S = 1.0
-_POLL_S = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +44,7 @@ class LaserLine:
     mw_per_percent: float | None = None
 
 
-class Lasers(HardwareDevice):
+class Lasers(LightSource):
     """Laser lines. Setting them sets powers, as ``{"488": 3.0}`` in percent; no light goes on.
 
     Parameters
@@ -159,22 +156,7 @@ class Lasers(HardwareDevice):
             off=self._off,
             timeout_s=self.timeout_s,
         )
-        self._status(future, lambda _: None).wait_answered(self.timeout_s)
-
-    def stop(self, *, success: bool = False) -> None:  # noqa: ARG002 - bluesky's signature
-        """Let no line through, at once."""
-        self._core.put_out(self._gate, self._group, self._off)
-
-    def check_safe(self) -> None:
-        """Raise `DeviceError` if a line reads back as let through, after a moment to close."""
-        deadline = time.monotonic() + _REST_S
-        while (found := self._core.selected(self._gate, self._group)) != self._off:
-            if time.monotonic() > deadline:
-                raise DeviceError(
-                    f"{self.name} reads back {found or 'no known preset'!r} {_REST_S:g} s after it "
-                    "was put out. Switch the lasers off by hand."
-                )
-            time.sleep(_POLL_S)
+        self._status(future, lambda _: None, timeout_s=self.timeout_s).wait()
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the data keys of what is let through, and of each power in percent."""
@@ -184,6 +166,47 @@ class Lasers(HardwareDevice):
     def model(self, models: Models) -> "LasersModel":  # noqa: ARG002
         """Return a model that counts the light of each line."""
         return LasersModel(self)
+
+    def _put_out(self) -> None:
+        self._core.put_out(self._gate, self._group, self._off)
+
+    def _is_out(self) -> bool:
+        return self._core.selected(self._gate, self._group) == self._off
+
+    def _shines_still(self) -> DeviceError:
+        found = self._core.selected(self._gate, self._group)
+        return DeviceError(
+            f"{self.name} were put out, and their gate {self._gate} reads back "
+            f"{found or 'no known preset'!r}"
+        )
+
+    def _hangs(self) -> CoreTimeoutError:
+        return CoreTimeoutError(
+            f"{self.name} were put out, and their gate {self._gate} does not answer"
+        )
+
+    def _switch_off(self) -> str:
+        """Switch off each laser itself, past the queue, and read it back."""
+        error = self._within_reason("switched off", self._switch_each_off)
+        self._properties.forget(self.label)
+        if error is not None:
+            return (
+                f"The lasers themselves could not be switched off either ({error}). Use their "
+                "emergency switch now."
+            )
+        return (
+            "The lasers themselves were switched off instead, and read back so. Mend the gate: "
+            f"nothing that needs light runs until it reads back {self._off!r}."
+        )
+
+    def _switch_each_off(self) -> None:
+        with self._core.past_the_queue():
+            for line in self.lines.values():
+                name, off = (line.power, 0.0) if line.switch is None else (line.switch, "Off")
+                self._core.write_at_once(self.label, name, off)
+                found = self._properties.read(self.label, name)
+                if found != off and (line.switch is not None or float(found) != 0):
+                    raise CoreError(f"{self.label} was told {name} = {off} and reads back {found}")
 
     def _read_hardware(self) -> dict[str, Any]:
         found = self._core.selected(self._gate, self._group)

@@ -1,7 +1,8 @@
 """The light sheet: cameras, slice drives and light working together to take volumes."""
 
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, get_args
 
@@ -130,6 +131,7 @@ class LightSheet(HardwareDevice):
         The exposure of a volume that follows another at once is set: its camera is at work.
         """
         self.check_prepare(request)
+        self.check_calibrated(request, time.time())
         self._request, self._views = request, request.views
         if self._taking is not None:
             if self._taking.awaits(request):
@@ -158,6 +160,7 @@ class LightSheet(HardwareDevice):
         order = Order(request, status)
         if self._taking is None or not self._taking.go_on(order):
             self._taking = Taking(self._parts, self._note, order, self._taking)
+            self._taking.start()
         return status
 
     def _there(self) -> ActionStatus:
@@ -175,9 +178,23 @@ class LightSheet(HardwareDevice):
         """Use a calibration of piezo and scanner from the next volume on; raises `LimitError`."""
         self._triggered().calibrate(view, calibration)
 
+    def calibration(self, view: ViewName) -> Calibration:
+        """Return the calibration of a side that is in use; raises `LimitError`."""
+        return self._triggered().views[view].calibration
+
+    def check_calibrated(
+        self, request: VolumeRequest, now_s: float, renewed: Collection[ViewName] = ()
+    ) -> None:
+        """Raise `LimitError` if slices would be lit by a calibration that has come to its end.
+
+        As of `TriggeredSlicer.check_calibrated`; without a scanner there is none.
+        """
+        if isinstance(self.slicer, TriggeredSlicer):
+            self.slicer.check_calibrated(request, now_s, renewed)
+
     def galvo_deg(self, view: ViewName, piezo_um: float) -> float:
         """Return the scanner's y for a place of the piezo, as it is calibrated now."""
-        return self._triggered().views[view].calibration.deg(piezo_um)
+        return self.calibration(view).deg(piezo_um)
 
     def _triggered(self) -> TriggeredSlicer:
         if not isinstance(self.slicer, TriggeredSlicer):

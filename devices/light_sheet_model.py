@@ -1,7 +1,9 @@
 """The light sheet as a plan would leave it: what its volumes come to, without taking one."""
 
+import time
 from typing import TYPE_CHECKING, Any, cast
 
+from devices.errors import LimitError
 from devices.frames import ViewName, VolumeRequest
 from devices.lasers import LasersModel
 from devices.model import DeviceModel, Models
@@ -38,6 +40,8 @@ class LightSheetModel(DeviceModel):
         self._before: VolumeRequest | None = None
         self._busy_until_s = 0.0
         self._uid = ""
+        self._renewed: set[ViewName] = set()
+        self._last_lit: VolumeRequest | None = None
 
     def read(self) -> dict[str, Any]:
         """Return the uids of volumes that will have others, and the exposure."""
@@ -50,6 +54,7 @@ class LightSheetModel(DeviceModel):
         """Take the request for a volume."""
         self._request, self._is_refused = None, True
         self.device.check_prepare(value, self._drives_um())
+        self.device.check_calibrated(value, self._clock_s, self._renewed)
         self._request, self._is_refused, self._views = value, False, value.views
         return max(self._cameras[view].set(value.exposure_ms) for view in value.views)
 
@@ -62,6 +67,8 @@ class LightSheetModel(DeviceModel):
             raise self.device.unprepared()
         if now_s < self._busy_until_s:
             raise self.device.busy()
+        if request.sheet_um is None:
+            self._last_lit = request
         drives_um = self._drives_um()
         course = self.device.slicer.course(request, drives_um)
         for view, stations_um in course.stations_um.items():
@@ -84,6 +91,19 @@ class LightSheetModel(DeviceModel):
         self._busy_until_s = now_s + seconds
         return max(0.0, seconds)
 
+    def calibrate(self, view: ViewName) -> None:
+        """Have a side calibrated."""
+        self._renewed.add(view)
+
+    def finish(self) -> None:
+        """Say if what the plan takes at its end, which may not have been followed, is refused."""
+        if self._last_lit is None:
+            return
+        try:
+            self.device.check_calibrated(self._last_lit, self._clock_s, self._renewed)
+        except LimitError as error:
+            self._models.complaints.append(f"lasts longer than it may: {error}")
+
     def unstage(self) -> None:
         """Forget the request."""
         self._request, self._is_refused, self._before = None, False, None
@@ -92,6 +112,10 @@ class LightSheetModel(DeviceModel):
         """Whether a volume is taken without a pause after the one before it."""
         before = self._before
         return self.device.slicer.repeats and bool(before and before.is_followed_by(request))
+
+    @property
+    def _clock_s(self) -> float:
+        return time.time() + self._models.now_s
 
     def _drives_um(self) -> Places:
         return {view: drive.position_um[0] for view, drive in self._drives.items()}

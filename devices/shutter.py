@@ -1,21 +1,18 @@
 """The light gate."""
 
-import time
 from typing import Any, ClassVar
 
-from devices.base import ActionStatus, HardwareDevice
+from devices.base import ActionStatus
 from devices.core import Core
 from devices.dose import Dose
-from devices.errors import DeviceError, LimitError
+from devices.errors import CoreTimeoutError, DeviceError, LimitError
+from devices.light import LightSource
 from devices.model import DeviceModel, Models
 
 __all__ = ["Shutter", "ShutterModel"]
 
-_REST_S = 1.0
-_POLL_S = 0.01
 
-
-class Shutter(HardwareDevice):
+class Shutter(LightSource):
     """A shutter: ``"open"`` lets light onto the sample, ``"closed"`` does not.
 
     Parameters
@@ -49,28 +46,15 @@ class Shutter(HardwareDevice):
             self.label, is_open=value == "open", timeout_s=self.timeout_s
         )
         return self._status(
-            future, lambda is_open: self._remember({self.name: self.states[is_open]})
+            future,
+            lambda is_open: self._remember({self.name: self.states[is_open]}),
+            timeout_s=self.timeout_s,
         )
 
     def check_value(self, value: Any) -> None:
         """Raise `LimitError` unless `value` is ``"open"`` or ``"closed"``."""
         if value not in self.states:
             raise LimitError(f"{self.name} can be open or closed, not {value!r}", field="state")
-
-    def stop(self, *, success: bool = False) -> None:  # noqa: ARG002 - bluesky's signature
-        """Close it at once: the safe state of a light is off."""
-        self._core.close_shutter(self.label)
-
-    def check_safe(self) -> None:
-        """Raise `DeviceError` if it reads back as open, after a moment to close."""
-        deadline = time.monotonic() + _REST_S
-        while self._core.shutter_open(self.label):
-            if time.monotonic() > deadline:
-                raise DeviceError(
-                    f"{self.name} is still open {_REST_S:g} s after it was told to close. "
-                    "Switch the light off by hand."
-                )
-            time.sleep(_POLL_S)
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the data key of the state."""
@@ -79,6 +63,18 @@ class Shutter(HardwareDevice):
     def model(self, models: Models) -> "ShutterModel":
         """Return a model that counts for how long it is open."""
         return ShutterModel(self, models)
+
+    def _put_out(self) -> None:
+        self._core.close_shutter(self.label)
+
+    def _is_out(self) -> bool:
+        return not self._core.shutter_open(self.label)
+
+    def _shines_still(self) -> DeviceError:
+        return DeviceError(f"{self.name} is still open although it was told to close")
+
+    def _hangs(self) -> CoreTimeoutError:
+        return self._silent()
 
     def _read_hardware(self) -> dict[str, str]:
         return {self.name: self.states[self._core.shutter_open(self.label)]}

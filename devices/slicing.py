@@ -256,7 +256,7 @@ class Stepper:
             raise StoppedError(f"{self._camera.name} was stopped before the light went on")
         began = time.monotonic()
         try:
-            self.light.set("open").wait_answered(self.light.timeout_s)
+            self.light.set("open").wait()
             yield
         finally:
             # Past the queue of ordinary calls: a drive that hangs must not keep the light on.
@@ -290,7 +290,7 @@ class Stepper:
             self._left = _Left(self._drive.position_um, center_um)
 
     def _go_to(self, position_um: float) -> None:
-        self._drive.set(position_um).wait_answered(self._drive.timeout_s)
+        self._drive.set(position_um).wait()
 
     def _streamed(
         self,

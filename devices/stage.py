@@ -85,7 +85,9 @@ class Stage(HardwareDevice):
                 self.pace.learn(self._size(way_um), time.monotonic() - began - known_s)
                 status.finish_progress()
 
-        return self._status(self._go(target_um, on_its_way), arrived, status)
+        return self._status(
+            self._go(target_um, on_its_way), arrived, status, timeout_s=self.timeout_s
+        )
 
     def check_value(self, value: Any) -> None:
         """Raise `LimitError` unless `value` is within the limits."""
@@ -328,6 +330,10 @@ class FocusDrive(Stage):
     def position_um(self) -> float:
         """The position read from the hardware now, in µm."""
         return float(self.read()[self.name]["value"])
+
+    def glimpse_um(self) -> float:
+        """Return the position now, in µm, which is not where it will stay; blocks as `read`."""
+        return self._core.position(self.label)
 
     def _size(self, way_um: float) -> float:
         # A motor tells its speed. What tells none is a piezo, and settles: in equal times the

@@ -94,6 +94,9 @@ class Taking:
         self._thread = threading.Thread(
             target=self._run, args=(first,), name=parts.name, daemon=True
         )
+
+    def start(self) -> None:
+        """Begin; whoever may have to end it has to have it by now."""
         self._thread.start()
 
     # ------------------------------------------------------------------ from other threads

@@ -8,21 +8,23 @@ frames are told apart by their tags.
 
 import logging
 import threading
+import time
 from collections import defaultdict, deque
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
-from devices.camera import Camera
 from devices.core import Core
-from devices.errors import AcquisitionError, DeviceError, LimitError, StoppedError
+from devices.errors import CoreTimeoutError, DeviceError, LimitError, StoppedError
 from devices.frames import PlannedVolume, ViewName, VolumeRequest
 from devices.lasers import Lasers
 from devices.piezo import Piezo
 from devices.properties import Properties, Value
 from devices.scanner import IDLE, SPIM_STATE, Scanner, refuse_unless_idle
 from devices.slicing import Course, Places, Slice, Slices, View, check_sweep
+from devices.sweep_watch import SweepWatch
 from devices.timing import CameraClock, Timing, slice_timing
 
 __all__ = ["Calibration", "TriggeredSlicer", "TriggeredView"]
@@ -51,11 +53,14 @@ class Calibration:
         Of the piezo, when the scanner's y is at 0.
     uid
         Of the measurement; empty if it is that of the instrument file.
+    valid_until_s
+        By when it may be used, in s since 1970; None if it has no end.
     """
 
     slope_um_per_deg: float
     offset_um: float
     uid: str = ""
+    valid_until_s: float | None = None
 
     def deg(self, piezo_um: float) -> float:
         """Return the scanner's y for a place of the piezo."""
@@ -166,6 +171,35 @@ class TriggeredSlicer:
 
     # ------------------------------------------------------------------ beforehand
 
+    def check_calibrated(
+        self, request: VolumeRequest, now_s: float, renewed: Collection[ViewName] = ()
+    ) -> None:
+        """Raise `LimitError` if slices would be lit by a calibration that has come to its end.
+
+        Where the sheet stays, what is to be found out is where it lies: that needs none.
+
+        Parameters
+        ----------
+        request
+            For a volume.
+        now_s
+            When it would be taken, in s since 1970.
+        renewed
+            Sides that will have been calibrated again by then.
+        """
+        if request.sheet_um is not None:
+            return
+        for view in request.views:
+            until_s = self.views[view].calibration.valid_until_s
+            if until_s is not None and now_s > until_s and view not in renewed:
+                until = datetime.fromtimestamp(until_s, UTC)
+                raise LimitError(
+                    f"the calibration of view {view} may be used until {until:%Y-%m-%d %H:%M} UTC, "
+                    "and nobody knows where the sheet is after that. Calibrate again "
+                    f"(calibrate_piezo_galvo view={view}).",
+                    field="light_sheet",
+                )
+
     @property
     def pace_source(self) -> str:
         """Where the times of its slices come from."""
@@ -220,18 +254,21 @@ class TriggeredSlicer:
 
         Raises
         ------
+        LimitError
+            If slices would be lit by a calibration that has come to its end.
         CoreError
             If a device has not taken what it was told.
         AcquisitionError
             If a camera does not expose as it was asked to.
         """
+        self.check_calibrated(request, time.time())
         timing = self.timing(request)
         for name, center_um in centers_um.items():
             view = self.views[name]
             self._properties.write(
                 view.camera.label, {"SENSOR MODE": "PROGRESSIVE", "TRIGGER ACTIVE": "EDGE"}
             )
-            _check_exposure(view.camera, request.exposure_ms)
+            view.camera.expose(request.exposure_ms)
             self._properties.write(view.scanner.label, view.mirror(request, center_um))
             self._properties.write(view.drive.label, view.focus(request, center_um))
         self._properties.write(self._master, {SPIM_STATE: IDLE, **self._card(request, timing)})
@@ -250,26 +287,45 @@ class TriggeredSlicer:
         """Start, give the slices as they come, and leave the piezos where they were."""
         views = [self.views[name] for name in request.views]
         self._core.buffer_frames(self._label(request))
-        with self._at_rest_afterwards(views), self._lit(request, cancelled):
+        drives = {self.views[name].drive: center_um for name, center_um in centers_um.items()}
+        watch = SweepWatch(request, drives, self.timing(request).slice_ms / 1000)
+        with (
+            self._at_rest_afterwards(views),
+            watch.watching(),
+            self._lit(request, cancelled),
+        ):
             for view in views:
                 self._properties.write(view.camera.label, {_TRIGGER_SOURCE: "EXTERNAL"})
                 self._properties.write(view.drive.label, {SPIM_STATE: "Armed"})
-            with closing(self._streamed(request, centers_um, cancelled)) as slices:
+            with closing(self._streamed(request, centers_um, cancelled, watch)) as slices:
                 yield slices
 
     def _streamed(
-        self, request: VolumeRequest, centers_um: Places, cancelled: threading.Event
+        self,
+        request: VolumeRequest,
+        centers_um: Places,
+        cancelled: threading.Event,
+        watch: SweepWatch,
     ) -> Slices:
-        numbered = self._numbered(request, centers_um, cancelled)
+        per_volume = request.num_slices * len(request.views)
+        numbered = self._numbered(request, centers_um, cancelled, watch)
         with closing(numbered):
-            yield from _one_after_another(numbered, request.num_slices * len(request.views))
+            for count, one in enumerate(_one_after_another(numbered, per_volume), 1):
+                if count % per_volume:
+                    watch.check()
+                else:
+                    watch.see_through(count // per_volume)
+                yield one
 
     def _numbered(
-        self, request: VolumeRequest, centers_um: Places, cancelled: threading.Event
+        self,
+        request: VolumeRequest,
+        centers_um: Places,
+        cancelled: threading.Event,
+        watch: SweepWatch,
     ) -> Generator[tuple[int, Slice]]:
         """Give the slices as they come, each with the number of its volume."""
-        names = {self.views[name].camera.label: name for name in request.views}
-        cameras = [self.views[name].camera for name in request.views]
+        cameras = {self.views[name].camera.label: name for name in request.views}
         timing = self.timing(request)
         rounds = iter(_rounds(request, timing))
         came, due = dict.fromkeys(request.views, 0), 0
@@ -281,19 +337,24 @@ class TriggeredSlicer:
             repeats = next(rounds)
             due += repeats * request.num_slices * len(cameras)
             self._properties.write(self._master, {_REPEATS: repeats})
+            asked = time.monotonic()
             self._properties.begin(self._master, SPIM_STATE, "Running")
+            watch.begin(asked, time.monotonic(), repeats)
 
         frames = self._core.frames(
             self._label(request),
             request.num_slices * (1 + request.num_following),
             exposure_ms=timing.slice_ms,
             cancelled=cancelled,
-            cameras={camera.label: camera.frame_counter for camera in cameras},
+            cameras={
+                self.views[name].camera.label: self.views[name].camera.frame_counter
+                for name in request.views
+            },
             begin=start,
         )
         with closing(frames):
             for count, frame in enumerate(frames, 1):
-                name = names[frame.camera]
+                name = cameras[frame.camera]
                 volume, index = divmod(came[name], request.num_slices)
                 came[name] += 1
                 z_um = request.position_um(centers_um[name], index)
@@ -325,7 +386,7 @@ class TriggeredSlicer:
         finally:
             if not is_whole:  # nobody knows what was taken, and what was not
                 self._properties.forget()
-            problems = [problem for told in self._rests(views) if (problem := self._tried(*told))]
+            problems = self._put_to_rest(views)
             for problem in problems:
                 LOGGER.warning("after the volume: %s", problem)
             if problems and is_whole:
@@ -339,12 +400,19 @@ class TriggeredSlicer:
             *((view.drive.label, SPIM_STATE, IDLE) for view in views),
         ]
 
-    def _tried(self, label: str, name: str, value: str) -> DeviceError | None:
-        try:
-            self._properties.write(label, {name: value})
-        except DeviceError as error:
-            return error
-        return None
+    def _put_to_rest(self, views: list[TriggeredView]) -> list[DeviceError]:
+        """Tell all what is told at the end, though one refuses; return what went wrong."""
+        problems: list[DeviceError] = []
+        for label, name, value in self._rests(views):
+            try:
+                self._properties.write(label, {name: value})
+            except CoreTimeoutError as error:
+                # Each of the others would be waited for as long; it is told before the next volume.
+                self._properties.forget()
+                return [*problems, error]
+            except DeviceError as error:
+                problems.append(error)
+        return problems
 
     # ------------------------------------------------------------------ what is told
 
@@ -426,17 +494,3 @@ def _check_mirror(request: VolumeRequest, view: TriggeredView, end_um: float) ->
             f"a slice at {end_um:g} µm on {view.drive.name} cannot be lit: {error}",
             field="step_um" if request.is_sweep else "center_um",
         ) from None
-
-
-def _check_exposure(camera: Camera, exposure_ms: float) -> None:
-    """See that a camera exposes as it was asked to, in the mode in which it is by now."""
-    (reading,) = camera.read().values()
-    if abs(reading["value"] - exposure_ms) <= 0.01 * exposure_ms:
-        return
-    camera.set(exposure_ms).wait_answered(5)
-    (reading,) = camera.read().values()
-    if not abs(reading["value"] - exposure_ms) <= 0.01 * exposure_ms:
-        raise AcquisitionError(
-            f"{camera.name} was asked to expose for {exposure_ms:g} ms and takes "
-            f"{reading['value']:g} ms. Lower exposure_ms: with a progressive readout it has a cap."
-        )

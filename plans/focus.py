@@ -10,7 +10,7 @@ from pydantic import Field
 
 from devices import LightSheet, Stage, ViewName, VolumeRequest
 from plans.acquisition import take_volume
-from plans.messages import sharpest
+from plans.messages import calibrate, sharpest
 from plans.parameters import ExposureMs, LineParameter, PowerParameter, all_devices, inject
 
 __all__ = ["FocusView", "Focuser", "Metric", "focus"]
@@ -21,6 +21,10 @@ Metric = Annotated[
 ]
 FocusView = Annotated[ViewName, Field(description="The side that is focused.")]
 _FINE_UM = (3.0, 0.5)
+_EXTENT_UM = (24.0, 3.0)
+_LEAST_UM = 0.1
+_MOST_UM = 5.0
+"""What a sheet drifts by. It is no drift what is less, nor what is more: that asks for a slope."""
 
 
 def focus(
@@ -39,14 +43,17 @@ def focus(
 ) -> MsgGenerator[dict[str, Any]]:
     """Find where the light sheet is seen sharpest, and leave the slice drive there.
 
-    The sheet stays where it is while the focal plane sweeps: first far, then ±3 µm by 0.5 µm.
+    The sheet stays where it is while the focal plane sweeps: first far, then ±3 µm by 0.5 µm. Where
+    the sheet has drifted, by 0.1 to 5 µm, the offset of its calibration is corrected.
 
     Returns
     -------
     dict
-        ``{quality, best_um, offset_um, r2, width_um, reason, at_um, uids}``: `quality` is good,
-        moderate or refused. Refused, the drive is back where it was. `offset_um` is from where it
-        was, `at_um` where it is, `uids` the sweeps.
+        ``{quality, best_um, offset_um, r2, width_um, reason, at_um, uids, calibration_uid}``:
+        `quality` is good, moderate or refused. Refused, the drive is back where it was. `offset_um`
+        is from where it was, `at_um` where it is, `uids` the sweeps. `calibration_uid` is of the
+        calibration whose offset was corrected by a good focus; empty where that was not needed, or
+        is too far off.
     """
     request = focus_request(exposure_ms, view, line, power_percent)
     focuser = Focuser(light_sheet, stages, request, metric, range_um, step_um)
@@ -78,7 +85,7 @@ class Focuser:
     request
         For any picture of the side.
     metric
-        How sharpness is measured.
+        What is measured of each picture.
     range_um, step_um
         Of the first sweep, to each side.
     """
@@ -101,13 +108,43 @@ class Focuser:
         return float(found[self.drive.name]["value"])
 
     def go(self) -> MsgGenerator[dict[str, Any]]:
-        """Find the focus, and leave the drive there; refused, it is back where it was."""
+        """Find the focus, leave the drive there, and let the calibration follow.
+
+        Refused, the drive is back where it was.
+        """
         was_um = yield from self.where()
         found = yield from self.around(was_um)
         best_um = was_um if found["best_um"] is None else found["best_um"]
         yield Msg("checkpoint")
         yield from bps.mv(self.drive, best_um)
-        return {**found, "offset_um": best_um - was_um, "at_um": (yield from self.where())}
+        uid = yield from self._corrected(found["quality"], best_um - was_um)
+        told = {"offset_um": best_um - was_um, "calibration_uid": uid}
+        return {**found, **told, "at_um": (yield from self.where())}
+
+    def middle(self, center_um: float) -> MsgGenerator[dict[str, Any]]:
+        """Return where the middle of what is in the middle of the picture lies on the drive."""
+        uids: list[str] = []
+        whole = replace(self, metric="extent")
+        found = yield from whole._sweep(self.request, center_um, _EXTENT_UM, uids)
+        return {**found, "uids": uids}
+
+    def _corrected(self, quality: str, off_um: float) -> MsgGenerator[str]:
+        """Correct the offset of the calibration by what it was off; its slope stays."""
+        is_drift = _LEAST_UM <= abs(off_um) <= _MOST_UM
+        if not (self.light_sheet.has_sheet and quality == "good" and is_drift):
+            return ""
+        view = self.request.views[0]
+        used = self.light_sheet.calibration(view)
+        told = {
+            "slope_um_per_deg": used.slope_um_per_deg,
+            "offset_um": used.offset_um + off_um,
+            "residual_um": None,
+            "drift_um": abs(off_um),
+            "quality": quality,
+        }
+        uid = yield from calibrate(self.light_sheet, view, told, None)
+        yield Msg("checkpoint")
+        return uid
 
     def around(self, sheet_um: float) -> MsgGenerator[dict[str, Any]]:
         """Return where a sheet is seen sharpest that is calibrated to a place of the drive."""

@@ -113,17 +113,18 @@ def seen(looking: Any) -> MsgGenerator[Seen]:
     return found
 
 
-def sharpest(uid: str, metric: str) -> MsgGenerator[Any]:
+def sharpest(uid: str, measure: str) -> MsgGenerator[Any]:
     """Return where the sharpest slice of a sweep lies; None in a preflight, which took none.
 
+    By the measure ``extent``, where the middle of what is in the middle of the pictures lies.
     ``places_um`` and ``scores`` of the slices; ``quality``, ``best_um``, ``r2``, ``width_um`` and
     ``reason`` of the bell that was fitted.
     """
-    return (yield Msg("sharpest", None, uid, metric))
+    return (yield Msg("sharpest", None, uid, measure))
 
 
 def calibrate(
-    light_sheet: LightSheet, view: ViewName, told: Mapping[str, Any], valid_s: float
+    light_sheet: LightSheet, view: ViewName, told: Mapping[str, Any], valid_s: float | None
 ) -> MsgGenerator[str]:
     """Let a side of a light sheet use a calibration, keep it, and return its uid.
 
@@ -132,9 +133,10 @@ def calibrate(
     light_sheet, view
         Which.
     told
-        ``slope_um_per_deg``, ``offset_um``, ``residual_um`` and ``quality``.
+        ``slope_um_per_deg``, ``offset_um``, ``residual_um``, ``drift_um`` and ``quality``.
     valid_s
-        For how long it may be used.
+        For how long it may be used; None for one of which only the offset was measured, and which
+        may be used for as long as the one whose slope it has.
     """
     uid: str = yield Msg("calibrate", None, light_sheet, view, told, valid_s)
     return uid

@@ -50,6 +50,8 @@ class Core:
         The folder with the device adapters; None takes those of `mm-test-adapters`.
     buffer_mb
         The image buffer's size in MiB. Set once, because MMCore touches it eagerly.
+    timeout_s
+        For how long an answer of a device is waited for, and a frame that is late.
 
     Raises
     ------
@@ -57,10 +59,13 @@ class Core:
         If versions do not fit, the file is missing or a device does not initialise.
     """
 
-    def __init__(self, config: Path, *, adapters: Path | None, buffer_mb: int) -> None:
+    def __init__(
+        self, config: Path, *, adapters: Path | None, buffer_mb: int, timeout_s: float = 5.0
+    ) -> None:
+        self.timeout_s = timeout_s
         self._mmc = loading.load(config, adapters=adapters, buffer_mb=buffer_mb)
         self._stops = Stops()
-        self._sequences = Sequences(self._mmc, buffer_mb, self._stops)
+        self._sequences = Sequences(self._mmc, buffer_mb, self._stops, late_s=timeout_s)
         self._worker = Worker("mmcore")
         self._this_thread = threading.local()
 
@@ -85,7 +90,9 @@ class Core:
 
     # ------------------------------------------------------------------ short calls
 
-    def ask(self, label: str, question: Callable[[UniMMCore], T], *, timeout_s: float = 5) -> T:
+    def ask(
+        self, label: str, question: Callable[[UniMMCore], T], *, timeout_s: float | None = None
+    ) -> T:
         """Put one short call on the core's thread and wait for its answer.
 
         Raises
@@ -95,6 +102,7 @@ class Core:
         """
         if getattr(self._this_thread, "is_past_the_queue", False):
             return self._translated(label, question)
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
         future = self._worker.submit(lambda: self._translated(label, question))
         try:
             return future.result(timeout_s)
@@ -231,6 +239,7 @@ class Core:
 
         return self._move(
             label,
+            f"go to x {x_um:g} µm, y {y_um:g} µm",
             lambda mmc: mmc.setXYPosition(label, x_um, y_um),
             lambda mmc: tuple(map(float, mmc.getXYPosition(label))),
             check,
@@ -259,6 +268,7 @@ class Core:
 
         return self._move(
             label,
+            f"go to {z_um:g} µm",
             lambda mmc: mmc.setPosition(label, z_um),
             lambda mmc: (float(mmc.getPosition(label)),),
             check,
@@ -279,6 +289,7 @@ class Core:
 
         return self._move(
             label,
+            "open" if is_open else "close",
             lambda mmc: mmc.setShutterOpen(label, is_open),
             lambda mmc: bool(mmc.getShutterOpen(label)),
             check,
@@ -308,11 +319,13 @@ class Core:
             if found != preset:
                 raise CoreError(
                     f"{group} was set to {preset!r} and reads back "
-                    f"{found or 'as none of its presets'!r}. Check the preset in the .cfg file."
+                    f"{found or 'as none of its presets'!r}. Look at {label}, and check the preset "
+                    "in the .cfg file."
                 )
 
         return self._move(
             label,
+            f"let {preset!r} of {group} through",
             lambda mmc: mmc.setConfig(group, preset),
             lambda mmc: str(mmc.getCurrentConfig(group)),
             check,
@@ -327,6 +340,7 @@ class Core:
     def _move(
         self,
         label: str,
+        what: str,
         command: Callable[[UniMMCore], None],
         read_back: Callable[[UniMMCore], T],
         check: Callable[[T], None],
@@ -348,7 +362,7 @@ class Core:
                 raise StoppedError(f"{label} was not moved: a stop was asked for")
             if paused():
                 return
-            self._translated(label, command)
+            self._tell(label, what, command)
             # A stop between that look and the command has passed it: it stopped nothing.
             if stopped() or paused():
                 self._translated(label, take_back)
@@ -366,6 +380,16 @@ class Core:
             return found
 
         return self._worker.watch(f"the motion of {label}", start, finished, timeout_s)
+
+    def _tell(self, label: str, what: str, command: Callable[[UniMMCore], None]) -> None:
+        """Command `label` to do something, and say what if it refuses."""
+        try:
+            self._translated(label, command)
+        except CoreError as error:
+            raise CoreError(
+                f"{str(error).rstrip('.')}. It was told to {what}, and refused; its manual has "
+                "what its words mean. Look at it before it is told again."
+            ) from error
 
     # ------------------------------------------------------------------ stop
 
@@ -409,7 +433,7 @@ class Core:
         self._stops.stop(label)
         self._translated(label, lambda mmc: mmc.setConfig(group, off))
 
-    def write_at_once(self, label: str, name: str, value: str) -> None:
+    def write_at_once(self, label: str, name: str, value: str | float) -> None:
         """Write a property on the caller's thread, past the queue; see `halt_motion`."""
         self._translated(label, lambda mmc: mmc.setProperty(label, name, value))
 

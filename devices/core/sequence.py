@@ -21,7 +21,6 @@ from devices.errors import AcquisitionError, StoppedError
 __all__ = ["Frame", "Sequences"]
 
 _FRAME_POLL_S = 0.0005
-_FRAME_GRACE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,15 @@ class Sequences:
         The buffer's size in MiB.
     stops
         What ends a sequence, and lets none begin.
+    late_s
+        For how long a frame that is late is waited for.
     """
 
-    def __init__(self, mmc: UniMMCore, buffer_mb: int, stops: Stops) -> None:
+    def __init__(self, mmc: UniMMCore, buffer_mb: int, stops: Stops, *, late_s: float) -> None:
         self._mmc = mmc
         self._buffer_mb = buffer_mb
         self._stops = stops
+        self._late_s = late_s
         self._fitted_bytes = 0
 
     def buffer_frames(self, label: str) -> int:
@@ -97,7 +99,7 @@ class Sequences:
             begin()
             total = count * len(counts)
             for index in range(total):
-                frame = self._next_frame(label, index, total, exposure_ms, cancelled)
+                frame = self._next_frame(label, index, total, exposure_ms, cancelled, counts)
                 _counted(counts, frame)
                 yield frame
         finally:
@@ -118,9 +120,15 @@ class Sequences:
             self._fitted_bytes = size_bytes
 
     def _next_frame(
-        self, label: str, index: int, count: int, exposure_ms: float, cancelled: threading.Event
+        self,
+        label: str,
+        index: int,
+        count: int,
+        exposure_ms: float,
+        cancelled: threading.Event,
+        counts: Mapping[str, "_Count"],
     ) -> Frame:
-        deadline = time.monotonic() + 2 * exposure_ms / 1000 + _FRAME_GRACE_S
+        deadline = time.monotonic() + 2 * exposure_ms / 1000 + self._late_s
         while True:
             # Looked at for each frame: a fast camera may always have the next one waiting.
             if cancelled.is_set() or self._stops.is_latched:
@@ -130,25 +138,26 @@ class Sequences:
             running = self._mmc.isSequenceRunning(label)
             # A frame may have come between the first question and the second.
             if not running and not self._mmc.getRemainingImageCount():
-                raise AcquisitionError(self._why_short(label, index, count))
+                raise AcquisitionError(self._why_short(label, index, count, _came(counts)))
             if time.monotonic() > deadline:
                 raise AcquisitionError(
                     f"{label} delivered {index} of {count} frames, then none for "
-                    f"{2 * exposure_ms / 1000 + _FRAME_GRACE_S:g} s. Check its trigger and cable."
+                    f"{2 * exposure_ms / 1000 + self._late_s:g} s{_came(counts)}. "
+                    "Check its trigger and cable."
                 )
             cancelled.wait(_FRAME_POLL_S)
         pixels, tags = self._mmc.popNextImageAndMD()
         elapsed_s = float(tags.get("ElapsedTime-ms", "nan")) / 1000
         return Frame(pixels, str(tags.get("Camera", label)), elapsed_s, tags)
 
-    def _why_short(self, label: str, index: int, count: int) -> str:
+    def _why_short(self, label: str, index: int, count: int, came: str) -> str:
         if self._mmc.isBufferOverflowed():
             return (
                 f"the image buffer overflowed: {index} of {count} frames of {label} were taken. "
                 "Raise buffer_mb in the instrument file, or the exposure time."
             )
         return (
-            f"{label} ended its sequence after {index} of {count} frames. "
+            f"{label} ended its sequence after {index} of {count} frames{came}. "
             "Its own log has the reason; acquire again."
         )
 
@@ -176,6 +185,9 @@ class _Count:
         self._due = 0
         self._first: int | None = None
 
+    def __str__(self) -> str:
+        return f"{self._camera} {self._due} of {self._most}"
+
     def see(self, frame: Frame) -> None:
         """Raise `AcquisitionError` unless it is the frame that is due."""
         if self._is_alone:
@@ -199,6 +211,11 @@ class _Count:
                 f"{self._camera} does not count its frames in the tag {tag!r}; they have: "
                 f"{', '.join(sorted(frame.tags))}. Correct frame_counter in the instrument file."
             ) from None
+
+
+def _came(counts: Mapping[str, _Count]) -> str:
+    """Return how many frames came of each of several cameras: one of them is at fault."""
+    return f" ({', '.join(map(str, counts.values()))})" if len(counts) > 1 else ""
 
 
 def _counted(counts: Mapping[str, _Count], frame: Frame) -> None:

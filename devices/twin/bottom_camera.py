@@ -42,7 +42,7 @@ class BottomCamera(Peripheral, PythonCamera):
 
     def get_exposure(self) -> float:
         """Return the exposure time of a frame, in ms."""
-        return self._exposure_ms
+        return self.twin.faults.camera(self.get_label()).exposure_ms(self._exposure_ms)
 
     def set_exposure(self, exposure: float) -> None:
         """Set the exposure time of later frames, in ms."""
@@ -81,6 +81,8 @@ class BottomCamera(Peripheral, PythonCamera):
             pose = world.pose("A", start_ns + exposure_ns // 2)
             if not sleep_until(start_ns + exposure_ns + _READOUT_NS, clock, stop):
                 return
+            if not self.twin.faults.camera(self.get_label()).arrives(index, stop):
+                continue
             frame = get_buffer(self.shape(), np.uint16)
             x_um, y_um, _ = world.condition(start_ns).drift_um
             light = percent * self._exposure_ms

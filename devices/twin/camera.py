@@ -84,6 +84,9 @@ class SpimCamera(Peripheral, PythonCamera):
 
     def get_exposure(self) -> float:
         """Return the exposure time of a frame, in ms: not always what was asked for."""
+        return self.twin.faults.camera(self.get_label()).exposure_ms(self._exposes_ms())
+
+    def _exposes_ms(self) -> float:
         if self._settings["SENSOR MODE"] == "PROGRESSIVE":
             return min(self._exposure_ms, _PROGRESSIVE_MOST_MS)
         return self._exposure_ms
@@ -238,10 +241,10 @@ class SpimCamera(Peripheral, PythonCamera):
         self._sensor.read(seen, (index, *(round(1000 * um) for um in sight)), frame)
         self._hot.show(frame, *self._window[:2])
         if self._settings["FrameStamp"] == "On":
-            FrameStamp.of(index, exposed.pose, self.get_exposure()).write(frame)
+            FrameStamp.of(index, exposed.pose, self._exposes_ms()).write(frame)
 
     def _exposure_ns(self) -> int:
-        return round(self.get_exposure() * 1e6)
+        return round(self._exposes_ms() * 1e6)
 
     def _readout_ns(self) -> int:
         return self._window.height * _ROW_NS[str(self._settings["SENSOR MODE"])]

@@ -4,10 +4,13 @@ Reached through the hub's `TwinHub.faults` by whoever has the Python object. No 
 leads here, so nothing that speaks to Micro-Manager can cause a fault.
 """
 
+import math
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import Any
 
 __all__ = ["AxisFault", "CameraFault", "Faults"]
@@ -65,13 +68,23 @@ class CameraFault:
         Frames of a sequence that never arrive, by their number.
     stalls_after
         Frames after which none comes any more, without a word.
+    stalls_for_s
+        After so long a stall the others come after all.
     dies_after
         Frames after which its driver raises.
+    reads_exposure_ms
+        What is read of its exposure, whatever it is.
     """
 
     drops: frozenset[int] = frozenset()
     stalls_after: int | None = None
+    stalls_for_s: float = math.inf
     dies_after: int | None = None
+    reads_exposure_ms: float | None = None
+
+    def exposure_ms(self, exposure_ms: float) -> float:
+        """Return what is read of an exposure."""
+        return exposure_ms if self.reads_exposure_ms is None else self.reads_exposure_ms
 
     def arrives(self, number: int, stop: threading.Event) -> bool:
         """Return whether a frame arrives; after a stall, when it is time to stop.
@@ -83,10 +96,19 @@ class CameraFault:
         """
         if self.dies_after is not None and number >= self.dies_after:
             raise RuntimeError("the camera link went down")
-        if self.stalls_after is not None and number >= self.stalls_after:
-            stop.wait(_PATIENCE_S)
-            return False
+        if self._stalls_at(number):
+            is_stopped = stop.wait(min(self.stalls_for_s, _PATIENCE_S))
+            if is_stopped or math.isinf(self.stalls_for_s):
+                return False
         return number not in self.drops
+
+    def _stalls_at(self, number: int) -> bool:
+        """Whether it stalls before this frame: once, if the others come after all."""
+        if self.stalls_after is None:
+            return False
+        if math.isinf(self.stalls_for_s):
+            return number >= self.stalls_after
+        return number == self.stalls_after
 
 
 @dataclass
@@ -101,14 +123,21 @@ class Faults:
         By their label.
     read_backs
         What is read of a property, whatever was written; by label and property.
+    keeps
+        Properties that stay as they are, whatever is written; by label and property.
     gate_sticks
         The laser gate lets through what it did, whatever is written, and says so.
+    lamp_sticks
+        The LED shines on, or stays dark, whatever is written, and says so.
     """
 
     axes: dict[str, AxisFault] = field(default_factory=dict)
     cameras: dict[str, CameraFault] = field(default_factory=dict)
     read_backs: dict[tuple[str, str], Any] = field(default_factory=dict)
+    keeps: set[tuple[str, str]] = field(default_factory=set)
     gate_sticks: bool = False
+    lamp_sticks: bool = False
+    _late: SimpleQueue[float] = field(default_factory=SimpleQueue, init=False)
     _answers: threading.Event = field(default_factory=threading.Event, init=False)
 
     def __post_init__(self) -> None:
@@ -131,6 +160,10 @@ class Faults:
         finally:
             self._answers.set()
 
+    def answer_late(self, seconds: float) -> None:
+        """Let the Tiger controller take so long for its next answer, and for that one only."""
+        self._late.put(seconds)
+
     def wait_for_answer(self) -> None:
         """Wait until the controller answers.
 
@@ -139,6 +172,8 @@ class Faults:
         RuntimeError
             If it does not within a minute.
         """
+        with suppress(Empty):
+            time.sleep(self._late.get_nowait())
         if not self._answers.wait(_PATIENCE_S):
             raise RuntimeError("the controller does not answer")
 

@@ -108,7 +108,7 @@ class Led(TigerDevice, PythonShutter):
     def set_open(self, open: bool) -> None:  # noqa: A002, FBT001 - MMCore's signature
         """Switch it on or off."""
         self.exchange()
-        self.world.lamp.is_on = open
+        self._shine(is_on=open)
 
     def get_state(self) -> str:
         """Return whether it shines: Open or Closed."""
@@ -116,7 +116,7 @@ class Led(TigerDevice, PythonShutter):
 
     def set_state(self, state: str) -> None:
         """Switch it on or off."""
-        self.world.lamp.is_on = state == "Open"
+        self._shine(is_on=state == "Open")
 
     def get_percent(self) -> int:
         """Return how brightly it shines when it does."""
@@ -125,3 +125,7 @@ class Led(TigerDevice, PythonShutter):
     def set_percent(self, percent: float) -> None:
         """Set how brightly it shines when it does."""
         self.world.lamp.percent = round(float(percent))
+
+    def _shine(self, *, is_on: bool) -> None:
+        if not self.twin.faults.lamp_sticks:
+            self.world.lamp.is_on = is_on

@@ -205,6 +205,12 @@ class Peripheral(PythonPeripheral):
             return value
         return self.hub.faults.read_backs.get((self.get_label(), prop_name), value)
 
+    def set_property_value(self, prop_name: str, value: Any) -> None:
+        """Set a property, unless it keeps what it has."""
+        if isinstance(self.hub, TwinHub) and (self.get_label(), prop_name) in self.hub.faults.keeps:
+            return
+        super().set_property_value(prop_name, value)
+
 
 class TigerDevice(Peripheral):
     """A device on the Tiger controller, with which it shares one serial line.

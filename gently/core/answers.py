@@ -11,7 +11,7 @@ from bluesky import RunEngine
 from bluesky.utils import Msg
 
 from devices import Dose, LightSheet, ViewName
-from gently.analysis import Metric
+from gently.analysis import Measure
 from gently.core.calibrations import Calibrations
 from gently.core.detections import Detections
 from gently.core.dose import DoseLedger
@@ -35,11 +35,15 @@ class Answers(Protocol):
         """Return the light that an embryo was given in all."""
 
     def calibrate(
-        self, light_sheet: LightSheet, view: ViewName, told: Mapping[str, Any], valid_s: float
+        self,
+        light_sheet: LightSheet,
+        view: ViewName,
+        told: Mapping[str, Any],
+        valid_s: float | None,
     ) -> str:
         """Let a light sheet use a calibration, keep it, and return its uid."""
 
-    def sharpest(self, uid: str, metric: Metric) -> Sharpest:
+    def sharpest(self, uid: str, measure: Measure) -> Sharpest:
         """Return where the sharpest slice of a sweep lies; raises `SharpestFailedError`."""
 
     def look(self, uid: str) -> Look:
@@ -94,9 +98,9 @@ class StoreAnswers:
         """Return the light that an embryo was given in all, by any plan of any session."""
         return self._ledger.total(embryo)
 
-    def sharpest(self, uid: str, metric: Metric) -> Sharpest:
+    def sharpest(self, uid: str, measure: Measure) -> Sharpest:
         """Have the sharpest slice found by the process that may die of it."""
-        return self._detections.sharpest(uid, metric)
+        return self._detections.sharpest(uid, measure)
 
     def look(self, uid: str) -> Look:
         """Have a volume looked at by the process that may die of it."""

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
@@ -18,6 +18,7 @@ __all__ = ["CalibrationStoreError", "Calibrations", "KeptCalibration"]
 
 LOGGER = logging.getLogger(__name__)
 _MOST: Final = 200
+_DAY_S: Final = 86_400.0
 
 
 class CalibrationStoreError(GentlyError):
@@ -33,8 +34,14 @@ class KeptCalibration(BaseModel):
         Its own; volumes that were taken with it name it.
     instrument, light_sheet, view
         Of which side of what.
+    source
+        By what it was measured: `focus` measures the offset alone, and keeps the slope.
+    slope_uid
+        Of the calibration that measured its slope; empty if that is the instrument file's.
     slope_um_per_deg, offset_um, residual_um, quality
         ``piezo_um = slope · galvo_deg + offset``, and how good that is.
+    drift_um
+        How far the one that was used before it was off.
     made, valid_until
         In s since 1970.
     """
@@ -45,10 +52,13 @@ class KeptCalibration(BaseModel):
     instrument: str
     light_sheet: str
     view: ViewName
+    source: Literal["calibrate_piezo_galvo", "focus"] = "calibrate_piezo_galvo"
+    slope_uid: str = ""
     slope_um_per_deg: FiniteFloat
     offset_um: FiniteFloat
-    residual_um: FiniteFloat
+    residual_um: FiniteFloat | None
     quality: str
+    drift_um: FiniteFloat | None = None
     made: FiniteFloat
     valid_until: FiniteFloat
 
@@ -57,7 +67,7 @@ _FILE = TypeAdapter(list[KeptCalibration])
 
 
 class Calibrations:
-    """Keeps calibrations, and lets the light sheets use the latest that is valid.
+    """Keeps calibrations, and lets the light sheets use the latest.
 
     Parameters
     ----------
@@ -78,7 +88,11 @@ class Calibrations:
         self._kept = self._read()
 
     def apply(self, devices: Mapping[str, HardwareDevice]) -> None:
-        """Let each light sheet use its latest calibration, unless that is no longer valid."""
+        """Let each light sheet use its latest calibration.
+
+        One that has come to its end, too: the light sheet refuses to light slices by it. What the
+        instrument file says has been found to be wrong, and is no way out.
+        """
         latest = {(kept.light_sheet, kept.view): kept for kept in self._kept if self._is_ours(kept)}
         for kept in latest.values():
             device = devices.get(kept.light_sheet)
@@ -86,14 +100,17 @@ class Calibrations:
                 continue
             if kept.valid_until < time.time():
                 LOGGER.warning("calibration %s is no longer valid; calibrate again", kept.uid)
-                continue
             try:
                 device.calibrate(kept.view, _of(kept))
             except LimitError as error:
                 LOGGER.warning("calibration %s is not used: %s", kept.uid, error)
 
     def keep(
-        self, light_sheet: LightSheet, view: ViewName, told: Mapping[str, Any], valid_s: float
+        self,
+        light_sheet: LightSheet,
+        view: ViewName,
+        told: Mapping[str, Any],
+        valid_s: float | None,
     ) -> str:
         """Let a light sheet use a calibration from now on, keep it, and return its uid.
 
@@ -102,25 +119,40 @@ class Calibrations:
         light_sheet, view
             Which side of what.
         told
-            As `plans.calibration` returns it.
+            As `plans.calibration` and `plans.focus` tell it.
         valid_s
-            For how long it may be used.
+            For how long it may be used; None for as long as the one whose slope it has, or for a
+            day if that is the instrument file's.
         """
-        names = ("slope_um_per_deg", "offset_um", "residual_um", "quality")
-        made = time.time()
+        names = ("slope_um_per_deg", "offset_um", "residual_um", "drift_um", "quality")
+        made, uid = time.time(), uuid4().hex
+        slope_uid, valid_until = uid, made + (valid_s or _DAY_S)
+        if valid_s is None:
+            slope_uid, valid_until = self._slope(light_sheet, view) or ("", valid_until)
         kept = KeptCalibration(
-            uid=uuid4().hex,
+            uid=uid,
+            source="focus" if valid_s is None else "calibrate_piezo_galvo",
+            slope_uid=slope_uid,
             instrument=self._instrument,
             light_sheet=light_sheet.name,
             view=view,
             made=made,
-            valid_until=made + valid_s,
+            valid_until=valid_until,
             **{name: told[name] for name in names},
         )
         light_sheet.calibrate(view, _of(kept))
         self._kept = [*self._kept, kept][-_MOST:]
         self._write()
         return kept.uid
+
+    def _slope(self, light_sheet: LightSheet, view: ViewName) -> tuple[str, float] | None:
+        """Return of which calibration the slope in use is, and by when it may be used.
+
+        None if it is the instrument file's, which has no end.
+        """
+        used = light_sheet.calibration(view)
+        kept = next((kept for kept in self._kept if kept.uid == used.uid), None)
+        return (kept.slope_uid, kept.valid_until) if kept and kept.slope_uid else None
 
     def _is_ours(self, kept: KeptCalibration) -> bool:
         return kept.instrument == self._instrument
@@ -153,5 +185,8 @@ class Calibrations:
 
 def _of(kept: KeptCalibration) -> Calibration:
     return Calibration(
-        slope_um_per_deg=kept.slope_um_per_deg, offset_um=kept.offset_um, uid=kept.uid
+        slope_um_per_deg=kept.slope_um_per_deg,
+        offset_um=kept.offset_um,
+        uid=kept.uid,
+        valid_until_s=kept.valid_until,
     )

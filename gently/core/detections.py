@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 import numpy as np
 from pydantic import ValidationError
 
-from gently.analysis import Metric
+from gently.analysis import Measure
 from gently.core.detection_values import (
     DetectionNotFoundError,
     DetectionRecord,
@@ -165,7 +165,7 @@ class Detections:
             raise DetectorBusyError(str(error)) from error
         return record
 
-    def sharpest(self, uid: str, metric: Metric) -> Sharpest:
+    def sharpest(self, uid: str, measure: Measure) -> Sharpest:
         """Return where the sharpest slice of a sweep lies; blocks until it is found.
 
         Raises
@@ -173,7 +173,7 @@ class Detections:
         SharpestFailedError
             If it is no sweep, or its pictures could not be looked at; says why.
         """
-        order = SweepOrder(uid=new_uid(), source_uid=uid, metric=metric)
+        order = SweepOrder(uid=new_uid(), source_uid=uid, measure=measure)
         outcome = self._outcome(order)
         if outcome.sharpest is None:
             raise SharpestFailedError(f"the focus of {uid} was not found: {outcome.error}")

@@ -252,12 +252,14 @@ class DeviceLayer:
         PlanRefusedError
             With all that speaks against it.
         DeviceError
-            If a stage does not say where it is.
+            If a stage does not say where it is, or a light may still shine that was put out.
         """
         plan = self._bound(item)
         self.instrument.find_stages()
         report = self._followed(plan, item)
         report.raise_refusals()
+        if report.light_ms:
+            self.instrument.find_lights()
         self._preflight.expect(item.item_uid, report)
         return plan
 

@@ -90,6 +90,7 @@ class Oversight:
             "core": self._core_answers,
             "stages": self._stages_answer,
             "cameras": self._cameras_answer,
+            "light": self._lights_are_out,
             "runner": self._runner_lives,
             "detector": detections.health,
             "requests": lambda: loop_lag(self.loop_lag),
@@ -168,6 +169,13 @@ class Oversight:
         if not silent:
             return Check(ok=True, detail="answered when they were asked last")
         detail = f"{', '.join(silent)} did not answer when asked last. Check power and cables."
+        return Check(ok=False, detail=detail)
+
+    def _lights_are_out(self) -> Check:
+        lit = [light.name for light in self._instrument.lights if light.may_shine]
+        if not lit:
+            return Check(ok=True, detail="was out when it was put out last")
+        detail = f"{', '.join(lit)} may still shine after being put out. Switch off by hand."
         return Check(ok=False, detail=detail)
 
     def _cameras_answer(self) -> Check:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue
 
-from gently.analysis import Metric
+from gently.analysis import Measure
 from gently.detection import FoundObject
 
 __all__ = [
@@ -78,13 +78,13 @@ class SweepOrder(_Value):
         Names it, for whoever gives it up.
     source_uid
         Of the volume.
-    metric
-        By which sharpness is measured.
+    measure
+        Of each slice.
     """
 
     uid: Uid
     source_uid: Uid
-    metric: Metric = "vollath_f4"
+    measure: Measure = "vollath_f4"
 
 
 class Sharpest(_Value):

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gently.analysis import Metric, fit_focus, sharpness
+from gently.analysis import Measure, extent, fit_focus, sharpness
 from gently.detection import (
     GATE_UM,
     Detection,
@@ -42,6 +42,8 @@ _NAME: Final = "embryo "
 _BLOCK_ROWS: Final = 64
 _METRIC: Final = "vollath_f4"
 _DETECTOR: Final = "classical"
+_ALONE_UM: Final = 30.0
+"""So far to each side of its middle is an embryo, and no other."""
 
 
 class Worker:
@@ -81,7 +83,7 @@ class Worker:
         return Answer(about=detection.about)
 
     def sharpest(self, order: SweepOrder) -> Answer:
-        """Measure how sharp each slice of a volume is, and fit a bell to it.
+        """Measure how sharp each slice of a volume is, or how full, and fit a bell to it.
 
         Raises
         ------
@@ -94,7 +96,8 @@ class Worker:
             spec, places_um = volume.record.spec, _places_um(volume.record)
             if not places_um:
                 raise DetectionError(f"volume {spec.uid} is no sweep: its slices lie at one place")
-            halves = [_halves(slice_, order.metric) for slice_ in volume.slices()]
+            middle = _middle(spec) if order.measure == "extent" else ...
+            halves = [_halves(slice_[middle], order.measure) for slice_ in volume.slices()]
         found = fit_focus(places_um, halves)
         scores = tuple(sum(each) / 2 for each in halves)
         sharpest = Sharpest(places_um=tuple(places_um), scores=scores, **asdict(found))
@@ -169,17 +172,25 @@ def _places_um(record: VolumeRecord) -> list[float]:
     return [spec.first_z_um + n * spec.step_um for n in range(spec.shape[0])]
 
 
-def _halves(picture: NDArray[Any], metric: Metric) -> tuple[float, float]:
-    """Return how sharp the even and the odd blocks of rows are."""
+def _middle(spec: VolumeSpec) -> tuple[slice, slice]:
+    """Return the rows and columns of the middle of a picture, where neighbours do not reach."""
+    half = round(_ALONE_UM / spec.pixel_size_um)
+    rows, columns = (slice(max(0, n // 2 - half), n // 2 + half) for n in spec.shape[1:])
+    return rows, columns
+
+
+def _halves(picture: NDArray[Any], measure: Measure) -> tuple[float, float]:
+    """Return what is measured of the even and of the odd blocks of rows."""
     rows = [picture[first : first + _BLOCK_ROWS] for first in range(0, len(picture), _BLOCK_ROWS)]
     first, second = (rows[half::2] for half in (0, 1))
-    return _sharpness(first, metric), _sharpness(second or first, metric)
+    return _measured(first, measure), _measured(second or first, measure)
 
 
-def _sharpness(blocks: list[NDArray[Any]], metric: Metric) -> float:
-    return sum(sharpness(block, metric) * block.size for block in blocks) / sum(
-        block.size for block in blocks
-    )
+def _measured(blocks: list[NDArray[Any]], measure: Measure) -> float:
+    def of(block: NDArray[Any]) -> float:
+        return extent(block) if measure == "extent" else sharpness(block, measure)
+
+    return sum(of(block) * block.size for block in blocks) / sum(block.size for block in blocks)
 
 
 def _pixels(volume: Volume, view: View) -> NDArray[Any]:
@@ -203,14 +214,26 @@ def _pixels(volume: Volume, view: View) -> NDArray[Any]:
 
 
 def _on_stage(source: VolumeRecord) -> bool:
-    return source.spec.start_um("x") is not None and source.spec.start_um("y") is not None
+    """Whether it is known where a picture was taken, and it lies along the stage's x and -y.
+
+    A volume that says nothing of how it lies is taken to lie so; one of another side does not.
+    """
+    spec = source.spec
+    if spec.start_um("x") is None or spec.start_um("y") is None:
+        return False
+    said: Any = spec.metadata.get("to_stage_um")
+    if said is None:
+        return spec.metadata.get("view", "a") == "a"
+    in_plane = np.array(said)[:, 1:3] / spec.pixel_size_um
+    return bool(np.allclose(in_plane, [[0, 1], [-1, 0], [0, 0]], atol=1e-3))
 
 
 def _picture(source: VolumeRecord, pixels: NDArray[Any]) -> Picture:
+    spec, known = source.spec, _on_stage(source)
     return Picture(
         pixels=pixels,
-        pixel_size_um=source.spec.pixel_size_um,
-        centre_um=(source.spec.start_um("x") or 0.0, source.spec.start_um("y") or 0.0),
+        pixel_size_um=spec.pixel_size_um,
+        centre_um=(spec.start_um("x") or 0.0, spec.start_um("y") or 0.0) if known else (0.0, 0.0),
     )
 
 

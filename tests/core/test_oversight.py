@@ -56,6 +56,7 @@ def test_a_device_layer_at_rest_is_well(oversight: Oversight) -> None:
         "core",
         "stages",
         "cameras",
+        "light",
         "runner",
         "detector",
         "requests",

@@ -435,7 +435,7 @@ def test_a_gap_in_the_frame_numbers_is_reported(core: Core) -> None:
 def test_a_camera_that_delivers_nothing_is_given_up(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devices.core.sequence._FRAME_GRACE_S", 0.01)
+    monkeypatch.setattr(core._sequences, "_late_s", 0.01)
     core.set_exposure_ms(CAMERA, 500).result(10)
     with pytest.raises(AcquisitionError, match=r"0 of 1 frames, then none .*trigger and cable"):
         list(frames(core, 1))

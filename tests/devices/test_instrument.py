@@ -73,7 +73,7 @@ def test_a_device_that_does_not_answer_is_refused_with_its_own_words(
 def test_a_shutter_that_stays_open_is_refused_at_boot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devices.shutter._REST_S", 0.02)
+    monkeypatch.setattr("devices.light._REST_S", 0.02)
     monkeypatch.setattr(faults.Gate, "set_open", lambda *_: None)
     with pytest.raises(InstrumentError, match=r"shutter: shutter is still open"):
         Instrument(faults.written_to(tmp_path), open_sink=Shelf(tmp_path).open)

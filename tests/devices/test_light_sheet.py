@@ -300,7 +300,7 @@ def test_one_that_is_stopped_before_the_light_goes_on_stays_dark(faulty: Bench) 
 def test_a_shutter_that_does_not_close_fails_the_volume_and_says_so(
     faulty: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devices.shutter._REST_S", 0.02)
+    monkeypatch.setattr("devices.light._REST_S", 0.02)
     faults.gate(faulty.core).will_close = False
     with pytest.raises(DeviceError, match=r"still open .*light off by hand"):
         take(faulty).wait(0)
@@ -323,10 +323,8 @@ def test_a_shutter_that_does_not_open_fails_the_volume_before_a_frame(faulty: Be
     assert faulty.shelf.states == ["discarded"]
 
 
-def test_a_drive_that_hangs_does_not_keep_the_light_on(
-    faulty: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("devices.base._ANSWER_S", 0.02)
+def test_a_drive_that_hangs_does_not_keep_the_light_on(faulty: Bench) -> None:
+    faulty.core.timeout_s = 0.02
     faulty.focus.timeout_s = 0.02
     gate = faults.gate(faulty.core)
     drive = faults.drive(faulty.core)

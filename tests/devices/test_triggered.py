@@ -539,7 +539,7 @@ def test_whatever_goes_wrong_nothing_is_published_and_all_is_dark_and_idle(
 def test_a_laser_that_stays_on_fails_the_volume_and_says_so(
     twin: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devices.lasers._REST_S", 0.02)
+    monkeypatch.setattr("devices.light._REST_S", 0.02)
 
     def stick(index: int) -> None:
         hub(twin).faults.gate_sticks = True
@@ -548,7 +548,8 @@ def test_a_laser_that_stays_on_fails_the_volume_and_says_so(
     found = failure(twin)
     assert isinstance(found, DeviceError)
     assert "488 only" in str(found)
-    assert "lasers off by hand" in str(found)
+    assert "lasers themselves were switched off" in str(found)
+    assert not any(hub(twin).world.light.passage.powers_mw)
     assert "published" not in twin.shelf.states
 
 

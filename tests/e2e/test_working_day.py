@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,10 @@ def volumes(answers: list[Any]) -> list[Any]:
 def test_one_file_of_commands_runs_unchanged_on_the_twin_and_on_the_rigs_configuration(
     device_layer: DeviceLayers, tmp_path: Path
 ) -> None:
-    on_twin = work(device_layer("twin", tmp_path / "twin"))
-    rig = rig_like.write(tmp_path, LATENCY_MS)
-    on_rig = work(device_layer(str(rig), tmp_path / "rig"))
+    rig = str(rig_like.write(tmp_path, LATENCY_MS))
+    layers = [device_layer("twin", tmp_path / "twin"), device_layer(rig, tmp_path / "rig")]
+    with ThreadPoolExecutor(2) as both:
+        on_twin, on_rig = both.map(work, layers)
     assert len(on_twin) == len(commands())
     assert [form(answer) for answer in on_rig] == [form(answer) for answer in on_twin]
 

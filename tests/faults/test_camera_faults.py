@@ -67,7 +67,7 @@ def test_a_camera_whose_driver_dies(bench: Bench) -> None:
 
 
 def test_a_camera_that_stalls_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("devices.core.sequence._FRAME_GRACE_S", 0.3)
+    monkeypatch.setattr(bench.layer.instrument.core._sequences, "_late_s", 0.3)
     bench.camera.fault, bench.camera.extra_frames = stalls(after=5), 100_000
     ended = bench.acquire(**SWEEP)
     assert ended.state == "failed"

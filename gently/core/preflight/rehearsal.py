@@ -7,7 +7,7 @@ from typing import Any
 from bluesky import RunEngine
 from bluesky.utils import Msg
 
-from devices import DeviceModel, Dose, HardwareDevice, Models
+from devices import DeviceModel, Dose, HardwareDevice, LightSheetModel, Models
 from gently.core.answers import Answers
 from gently.core.preflight.alikes import Alikes
 from plans import Acquisition, Seen
@@ -81,7 +81,7 @@ class Rehearsal:
             "sharpest": lambda _: None,
             "look": lambda _: None,
             "seen": lambda _: Seen(),
-            "calibrate": lambda _: "",
+            "calibrate": self._calibrate,
             "begin_alike": lambda message: self.alikes.begin(message.args[0], self._played),
             "end_alike": lambda message: self.alikes.end(message.args[0], self._played),
             "open_run": lambda _: _RUN_UID,
@@ -150,6 +150,13 @@ class Rehearsal:
                 f"{message.obj!r} cannot be checked, so it is not {_PARTICIPLES[message.command]}"
             )
         return self.models.of(message.obj)
+
+    def _calibrate(self, message: Msg) -> str:
+        light_sheet, view, *_ = message.args
+        model = self.models.of(light_sheet)
+        if isinstance(model, LightSheetModel):
+            model.calibrate(view)
+        return ""
 
     # ------------------------------------------------------------------ time
 
