@@ -43,6 +43,7 @@ from plans.parameters import (
     ViewParameter,
     inject,
 )
+from plans.refocus import Refocus
 from plans.schedule import Course, Limits, Schedule
 from plans.values import Embryo, Rule
 
@@ -117,6 +118,15 @@ def time_lapse(
         list[Rule] | None,
         Field(description="What changes the intervals, or ends an embryo, on the way."),
     ] = None,
+    refocus_every: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=100_000,
+            description="Before every so-many-th time point of an embryo, from its first on, the "
+            "focus is looked for and the calibration follows the sheet; null never looks.",
+        ),
+    ] = None,
     view: ViewParameter = "a",
     lines: Annotated[
         list[LaserLine] | None,
@@ -151,7 +161,8 @@ def time_lapse(
     dict
         ``{acquisition_uid, num_taken, embryos: {name: {ended_by, num_time_points, num_taken,
         num_found, num_failures, interval_s, mean_interval_s, mean_late_s, most_late_s}}}``; where
-        rules look at what is seen, also ``seen`` and ``num_unseen``. The volumes are those of the
+        rules look at what is seen, also ``seen`` and ``num_unseen``, and where the focus is looked
+        for, ``focus``. The volumes are those of the
         acquisition; how late each has begun is in the start document of its run.
     """
     found = yield from acquisition(acquisition_uid)
@@ -182,6 +193,11 @@ def time_lapse(
             until.timestamp() if until else None,
             tuple(rules or ()),
         ),
+        refocus=Refocus(
+            refocus_every,
+            light_sheet,
+            replace(request, view=view, line=shots[0].line, power_percent=shots[0].power_percent),
+        ),
         num_failures=num_failures,
         stage=stage,
         focus=focus,
@@ -191,7 +207,10 @@ def time_lapse(
     return {
         "acquisition_uid": found.uid,
         "num_taken": sum(course.taken for course in schedule.courses),
-        "embryos": {course.name: course.report() for course in schedule.courses},
+        "embryos": {
+            course.name: {**course.report(), **lapse.refocus.report(course.name)}
+            for course in schedule.courses
+        },
     }
 
 
@@ -226,6 +245,7 @@ class _TimeLapse:
     shots: list[_Shot]
     request: VolumeRequest
     limits: Limits
+    refocus: Refocus
     num_failures: int
     stage: XYStage
     focus: FocusDrive
@@ -247,6 +267,7 @@ class _TimeLapse:
             if course.ended_by:
                 continue
             yield from self._go_to(course)
+            yield from self.refocus.before(course)
             begun_s = yield from wait_until(course.due_s)
             if (yield from self._take_all(course, begun_s)):
                 self.schedule.taken(course, begun_s, self.limits.interval_s(course, spent))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from bluesky.utils import FailedStatus, RunEngineInterrupted
 
-from devices import AcquisitionError, DoseError
+from devices import AcquisitionError, DoseError, LimitError
 from gently.core.detection_values import LookFailedError
 from gently.detector_child import Look
 from plans import Embryo, Rule, TakenPoint, time_lapse
@@ -202,6 +202,13 @@ def test_an_embryo_that_may_have_no_more_light_is_left_alone_and_the_others_go_o
     result = run(run_engine, lapse(bench, num_points=3))
     assert result["embryos"]["one"]["ended_by"].startswith("budget: one would have had 30 ms")
     assert answers.places == [("one", 0), ("two", 0), ("two", 1), ("two", 2)]
+
+
+def test_a_light_without_a_sheet_is_not_followed(
+    bench: Bench, run_engine: Any, answers: ShelfAnswers
+) -> None:
+    with pytest.raises(LimitError, match="leave refocus_every out"):
+        run(run_engine, lapse(bench, refocus_every=2))
 
 
 def looks(**found: Any) -> Look:
