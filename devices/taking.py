@@ -132,7 +132,8 @@ class Taking:
 
     def join(self, timeout_s: float | None = None) -> None:
         """Wait for the end: dark, idle, and every file closed."""
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:  # it was begun
+            self._thread.join(timeout_s)
 
     @property
     def is_alive(self) -> bool:

@@ -6,18 +6,13 @@ What the HTTP edge calls is here. Nothing here waits for the RunEngine.
 import logging
 import os
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
-
-from event_model import DocumentNames, schema_validators
-from pydantic import ValidationError
-from pydantic_core import to_json
 
 from devices import (
     DeviceError,
@@ -26,7 +21,6 @@ from devices import (
     FrameSink,
     HardwareDevice,
     Instrument,
-    Labels,
     PlannedVolume,
     load_instrument_file,
 )
@@ -45,7 +39,6 @@ from gently.core.errors import (
     ItemNotFoundError,
     PlanRefusedError,
     WrongStateError,
-    field_errors,
 )
 from gently.core.events import EventLog
 from gently.core.items import QUEUE_STOP, Item
@@ -61,6 +54,7 @@ from gently.core.operations import (
 )
 from gently.core.oversight import Oversight
 from gently.core.preflight import Preflight, PreflightReport, PreflightSummary
+from gently.core.provenance import Provenance
 from gently.core.queue import PlanQueue
 from gently.core.queue_store import QueueStore
 from gently.core.runner import Runner
@@ -76,9 +70,7 @@ from plans import ALL_PLANS
 from storage import (
     DocumentStore,
     StoreLock,
-    VolumeLabels,
     VolumeRecord,
-    VolumeSpec,
     VolumeStore,
 )
 
@@ -86,7 +78,6 @@ __all__ = ["Accepted", "DeviceLayer"]
 
 LOGGER = logging.getLogger(__name__)
 _PLAN_END_S = 5.0
-_GIVEN_BY_BLUESKY = frozenset({"uid", "time", "scan_id"})
 
 
 @dataclass(frozen=True)
@@ -131,57 +122,18 @@ class DeviceLayer:
         self.events = EventLog()
         self.tasks = TaskList()
         self.console = Console()
-        self._log_stamp = ItemStamp()
         self.metrics = Metrics()
+        root = settings.storage.expanduser().resolve()
         with ExitStack() as undo:
-            undo.enter_context(self.console.attached())
-            root = settings.storage.expanduser().resolve()
-            address = f"http://{settings.host}:{settings.port}"
-            undo.enter_context(StoreLock(root, {"pid": os.getpid(), "address": address}))
-            self.log = LogFile(root / "logs" / "device-layer.log", self._log_stamp)
-            undo.enter_context(self.log.attached())
-            self.audit = undo.enter_context(AuditLog(root / "audit.ndjson"))
-            self.audit.record(self._of_my_own("start"))
-            undo.callback(lambda: self.audit.record(self._of_my_own("end")))
+            self._open_records(undo, root)
             database = undo.enter_context(closing(AccessDatabase(root / "access.sqlite")))
             api_key = local_key.obtain()
             self.lock = ControlLock(
                 database, api_key, lambda info: self.events.publish("lock", lock_info=info)
             )
-            self.store = undo.enter_context(VolumeStore(root))
-            self.store.refresh()
-            dose_budget = DoseBudget(settings.light_budget_ms, settings.energy_budget_mj)
-            self.doses = undo.enter_context(
-                closing(DoseLedger(root / "dose.sqlite", self.store, dose_budget))
-            )
-            self.detections = undo.enter_context(self._detections())
-            self.instrument = Instrument(
-                load_instrument_file(settings.config), open_sink=self._open_sink
-            )
-            undo.callback(self.instrument.close)
-            finder = Finder(
-                "finder",
-                core=self.instrument.core,
-                detectors=tuple(KINDS),
-                search=Searches(self.detections, lambda: self.queue.running),
-            )
-            self.devices = {**self.instrument.devices, finder.name: finder}
-            self.catalogue = Catalogue(ALL_PLANS, self.devices)
-            self.documents = DocumentStore(root)
-            queue_store = QueueStore(root / "queue.sqlite")
-            undo.callback(queue_store.close)
-            answers = StoreAnswers(
-                self.store, self.doses, self.detections, self._calibrations(root)
-            )
-            self._preflight = Preflight(self.store, answers, dose_budget)
-            self.queue = PlanQueue(
-                self._announce,
-                queue_store,
-                goes_on=settings.queue_after_restart == "continue",
-                # Swept as late as this, so that a start that fails takes no trace away.
-                account=Aftermath(self.documents, self.store, self.store.sweep()),
-                quota=settings.quota_per_client,
-            )
+            self._open_store(undo, root)
+            self._open_microscope(undo, root)
+            self._open_queue(undo, root)
             self.access = undo.enter_context(
                 Access(
                     database,
@@ -192,24 +144,85 @@ class DeviceLayer:
                     on_proposal=lambda one: self.events.publish("proposal", proposal=one.message()),
                 )
             )
-            keeper = undo.enter_context(self.documents.writer())
-            self.runner = Runner(
-                self.queue, self.prepare, self.events, self._run_metadata, keeper, answers
-            )
-            undo.callback(self._end_the_plan)
-            self.oversight = Oversight(
-                root,
-                instrument=self.instrument,
-                queue=self.queue,
-                runner=self.runner,
-                detections=self.detections,
-                events=self.events,
-                metrics=self.metrics,
-                audit=self.audit,
-                log=self.log,
-            )
-            undo.callback(self.oversight.close)
+            self._begin(undo, root)
             self._undo = undo.pop_all()
+
+    def _open_records(self, undo: ExitStack, root: Path) -> None:
+        """Take the folder for this process, and begin to write down what happens."""
+        undo.enter_context(self.console.attached())
+        address = f"http://{self.settings.host}:{self.settings.port}"
+        undo.enter_context(StoreLock(root, {"pid": os.getpid(), "address": address}))
+        self._log_stamp = ItemStamp()
+        self.log = LogFile(root / "logs" / "device-layer.log", self._log_stamp)
+        undo.enter_context(self.log.attached())
+        self.audit = undo.enter_context(AuditLog(root / "audit.ndjson"))
+        self.audit.record(self._of_my_own("start"))
+        undo.callback(lambda: self.audit.record(self._of_my_own("end")))
+
+    def _open_store(self, undo: ExitStack, root: Path) -> None:
+        """Open what is kept of volumes, their light and their documents."""
+        self.store = undo.enter_context(VolumeStore(root))
+        self.store.refresh()
+        self._dose_budget = DoseBudget(
+            self.settings.light_budget_ms, self.settings.energy_budget_mj
+        )
+        self.doses = undo.enter_context(
+            closing(DoseLedger(root / "dose.sqlite", self.store, self._dose_budget))
+        )
+        self.detections = undo.enter_context(self._detections())
+        self.documents = DocumentStore(root)
+
+    def _open_microscope(self, undo: ExitStack, root: Path) -> None:
+        """Initialise the hardware, and find out what can be done with it."""
+        file = load_instrument_file(self.settings.config)
+        self._provenance = Provenance(self.session_id, file.name)
+        self.instrument = Instrument(file, open_sink=self._open_sink)
+        undo.callback(self.instrument.close)
+        finder = Finder(
+            "finder",
+            core=self.instrument.core,
+            detectors=tuple(KINDS),
+            search=Searches(self.detections, lambda: self.queue.running),
+        )
+        self.devices = {**self.instrument.devices, finder.name: finder}
+        self.catalogue = Catalogue(ALL_PLANS, self.devices)
+        calibrations = Calibrations(root / "calibrations.json", self.instrument.name)
+        calibrations.apply(self.instrument.devices)
+        self._answers = StoreAnswers(self.store, self.doses, self.detections, calibrations)
+        self._preflight = Preflight(self.store, self._answers, self._dose_budget)
+
+    def _open_queue(self, undo: ExitStack, root: Path) -> None:
+        """Open the queue as it was left, and account for what ran then."""
+        queue_store = QueueStore(root / "queue.sqlite")
+        undo.callback(queue_store.close)
+        self.queue = PlanQueue(
+            self._announce,
+            queue_store,
+            goes_on=self.settings.queue_after_restart == "continue",
+            # Swept as late as this, so that a start that fails takes no trace away.
+            account=Aftermath(self.documents, self.store, self.store.sweep()),
+            quota=self.settings.quota_per_client,
+        )
+
+    def _begin(self, undo: ExitStack, root: Path) -> None:
+        """Let plans run, and look after them."""
+        keeper = undo.enter_context(self.documents.writer())
+        self.runner = Runner(
+            self.queue, self.prepare, self.events, self._provenance.run, keeper, self._answers
+        )
+        undo.callback(self._end_the_plan)
+        self.oversight = Oversight(
+            root,
+            instrument=self.instrument,
+            queue=self.queue,
+            runner=self.runner,
+            detections=self.detections,
+            events=self.events,
+            metrics=self.metrics,
+            audit=self.audit,
+            log=self.log,
+        )
+        undo.callback(self.oversight.close)
 
     def close(self) -> None:
         """End the plan, stop the stages, put out the light, unload the hardware, free the store."""
@@ -264,12 +277,12 @@ class DeviceLayer:
         return plan
 
     def _followed(self, plan: BoundPlan, item: Item) -> PreflightReport:
-        return self._preflight.check(plan, embryo=self._labels(item).embryo)
+        return self._preflight.check(plan, embryo=self._provenance.labels(item).embryo)
 
     def _bound(self, item: Item) -> BoundPlan:
         self._refuse_instructions(item)
         self.access.proposals.check(item)
-        if errors := tuple(self._meta_errors(item)):
+        if errors := tuple(self._provenance.meta_errors(item)):
             raise PlanRefusedError(item.name, errors)
         return self.catalogue.bind(item.name, item.args, item.kwargs)
 
@@ -284,7 +297,9 @@ class DeviceLayer:
         Follows the plan for a moment only: before it runs it is followed to its end.
         """
         if item.item_type == "plan":
-            return self._preflight.glance(self._bound(item), embryo=self._labels(item).embryo)
+            return self._preflight.glance(
+                self._bound(item), embryo=self._provenance.labels(item).embryo
+            )
         if item.name != QUEUE_STOP:
             problem = f"the only instruction is {QUEUE_STOP!r}"
             raise PlanRefusedError(item.name, (FieldError("name", problem),))
@@ -366,11 +381,6 @@ class DeviceLayer:
 
     # ------------------------------------------------------------------ introductions
 
-    def _calibrations(self, root: Path) -> Calibrations:
-        found = Calibrations(root / "calibrations.json", self.instrument.name)
-        found.apply(self.instrument.devices)
-        return found
-
     def _detections(self) -> Detections:
         said = self.settings
         sam = SamSetup(
@@ -413,67 +423,8 @@ class DeviceLayer:
         )
         self._preflight.see(item)
 
-    def _labels(self, item: Item | None) -> VolumeLabels:
-        """Return what an item's `meta` says of its volumes; raises `ValidationError`."""
-        said = item.meta if item else {}
-        known = {key: said[key] for key in VolumeLabels.model_fields if said.get(key) is not None}
-        labels = VolumeLabels.model_validate_json(to_json(known), strict=True)
-        return labels.model_copy(update={"session_id": labels.session_id or self.session_id})
-
-    def _run_metadata(self, item: Item) -> dict[str, Any]:
-        """Return what the start document of each run of an item says besides bluesky's own."""
-        return {
-            **item.meta,
-            "plan_name": item.name,
-            "plan_args": {"args": list(item.args), "kwargs": dict(item.kwargs)},
-            "item_uid": item.item_uid,
-            "session_id": self._labels(item).session_id,
-            "instrument": self.instrument.name,
-            "gently_version": self.version,
-        }
-
-    def _meta_errors(self, item: Item) -> Iterator[FieldError]:
-        """Yield what would break each run of an item, and only once it has begun."""
-        for key in sorted(item.meta.keys() & _GIVEN_BY_BLUESKY):
-            yield FieldError(f"meta.{key}", "is given to each run by Bluesky; use another key")
-        try:
-            self._labels(item)
-        except ValidationError as problem:
-            for wrong in field_errors(problem):
-                yield FieldError(f"meta.{wrong.field}", wrong.message)
-            return
-        if not item.meta:
-            return  # the rest is ours, and the schema costs more than the whole queue
-        start = {**self._run_metadata(item), "uid": "", "time": 0.0, "scan_id": 1}
-        for error in schema_validators[DocumentNames.start].iter_errors(start):
-            place = ".".join(["meta", *map(str, error.absolute_path)])
-            yield FieldError(place, error.message[:200])
-
     def _open_sink(self, planned: PlannedVolume) -> FrameSink:
-        item = self.queue.running
-        labels = _joined(self._labels(item), planned.labels)
-        spec = VolumeSpec(
-            uid=planned.uid,
-            shape=planned.shape,
-            dtype=planned.dtype,
-            pixel_size_um=planned.pixel_size_um,
-            step_um=planned.step_um,
-            exposure_ms=planned.exposure_ms,
-            format=planned.file_format,
-            compression=planned.compression,
-            **labels.model_dump(),
-            item_uid=item.item_uid if item else "",
-            run_uid=planned.run_uid,
-            plan_name=item.name if item else "",
-            instrument=self.instrument.name,
-            camera=planned.camera,
-            positions_um=dict(planned.positions_um),
-            first_z_um=planned.first_z_um,
-            z_tolerance_um=planned.z_tolerance_um,
-            significant_bits=planned.significant_bits,
-            frames_differ=planned.frames_differ,
-            metadata={"plan_kwargs": dict(item.kwargs) if item else {}, **planned.metadata},
-        )
+        spec = self._provenance.volume(planned, self.queue.running)
         with self.doses.beginning(spec):
             writer = self.store.create(spec)
         return Sink(writer, self._published, self.metrics, self.doses)
@@ -499,13 +450,3 @@ class DeviceLayer:
     def _end_the_plan(self) -> None:
         if not stop_for_good(self.instrument, self.runner, _PLAN_END_S):
             LOGGER.error("the plan did not end; its volume is not published")
-
-
-def _joined(said: VolumeLabels, planned: Labels) -> VolumeLabels:
-    """Return what an item and its plan say of a volume; of its embryo and series the plan knows."""
-    found = {name: value for name, value in asdict(planned).items() if value}
-    if planned.acquisition_uid:
-        found["time_point"] = planned.time_point
-    else:
-        found["channel"] = said.channel or planned.channel
-    return said.model_copy(update=found)

@@ -1,6 +1,5 @@
 """Plans that take pictures, under a real RunEngine on the demo instrument."""
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,8 @@ from bluesky.utils import FailedStatus, Msg, RunEngineInterrupted
 
 from devices import LimitError
 from plans import acquire_volume, snap
-from tests.devices.demo import FOCUS, Bench, wait_until
+from tests.devices.demo import FOCUS, Bench
+from tests.plans.interrupting import interrupt
 
 Documents = list[tuple[str, dict[str, Any]]]
 
@@ -30,25 +30,6 @@ def names(documents: Documents) -> list[str]:
 def volume(bench: Bench, **changes: Any) -> Any:
     asked = {"num_slices": 4, "exposure_ms": 1.0, "step_um": 0.5, **changes}
     return acquire_volume(**asked, light_sheet=bench.sheet, stages=[bench.stage, bench.focus])
-
-
-def interrupt_in_mid_volume(bench: Bench, run_engine: Any, order: str) -> None:
-    """Run a plan, and give an order from another thread while its third frame is written."""
-    threads: list[threading.Thread] = []
-
-    def interrupt(index: int) -> None:
-        if index == 2 and not threads:
-            threads.append(threading.Thread(target=getattr(run_engine, order)))
-            threads[0].start()
-            assert bench.sheet._taking is not None
-            wait_until(bench.sheet._taking._cancelled.is_set)
-
-    bench.shelf.on_write = interrupt
-    try:
-        with pytest.raises(RunEngineInterrupted):
-            run_engine(volume(bench))
-    finally:
-        threads[0].join()
 
 
 # ---------------------------------------------------------------- a volume
@@ -160,7 +141,7 @@ def test_a_volume_that_fails_fails_its_run_and_leaves_no_light(
 def test_a_paused_volume_is_given_up_in_the_dark_and_taken_again_on_resume(
     bench: Bench, run_engine: Any, documents: Documents
 ) -> None:
-    interrupt_in_mid_volume(bench, run_engine, "request_pause")
+    interrupt(bench, run_engine, volume(bench), "request_pause")
     assert run_engine.state == "paused"
     assert not bench.is_lit
     assert bench.shelf.states == ["discarded"]
@@ -180,7 +161,7 @@ def test_a_paused_volume_is_given_up_in_the_dark_and_taken_again_on_resume(
 def test_a_volume_that_is_ended_leaves_no_light_no_file_and_no_thread(
     bench: Bench, run_engine: Any, documents: Documents, order: str
 ) -> None:
-    interrupt_in_mid_volume(bench, run_engine, order)
+    interrupt(bench, run_engine, volume(bench), order)
     assert run_engine.state == "idle"
     bench.sheet.check_safe()
     assert not bench.is_lit
@@ -210,7 +191,7 @@ def test_a_volume_that_is_paused_when_its_run_is_closed_is_resumed_and_not_taken
 def test_a_paused_volume_may_be_ended_instead_of_resumed(
     bench: Bench, run_engine: Any, order: str
 ) -> None:
-    interrupt_in_mid_volume(bench, run_engine, "request_pause")
+    interrupt(bench, run_engine, volume(bench), "request_pause")
     getattr(run_engine, order)()
     assert run_engine.state == "idle"
     assert not bench.is_lit
@@ -218,7 +199,7 @@ def test_a_paused_volume_may_be_ended_instead_of_resumed(
 
 
 def test_after_an_abort_the_next_volume_is_whole(bench: Bench, run_engine: Any) -> None:
-    interrupt_in_mid_volume(bench, run_engine, "abort")
+    interrupt(bench, run_engine, volume(bench), "abort")
     bench.shelf.on_write = lambda _index: None
     run_engine(volume(bench))
     assert bench.shelf.states == ["discarded", "published"]

@@ -1,17 +1,17 @@
 """A burst under a real RunEngine, on the twin: its controller takes the volumes by itself."""
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from bluesky.utils import FailedStatus, RunEngineInterrupted
+from bluesky.utils import FailedStatus
 
 from devices import StoppedError, load_instrument_file
 from plans import burst
 from tests.devices import demo
-from tests.devices.demo import Bench, wait_until
+from tests.devices.demo import Bench
 from tests.plans.answers import UID, ShelfAnswers
+from tests.plans.interrupting import interrupt
 
 VOLUMES = 4
 
@@ -37,23 +37,9 @@ def plan(bench: Bench, **changes: Any) -> Any:
     return burst(**{**asked, **changes}, light_sheet=bench.sheet)
 
 
-def interrupt(bench: Bench, run_engine: Any, volume: int, order: str) -> None:
-    """Run a burst, and give an order from another thread in the middle of one of its volumes."""
-    threads: list[threading.Thread] = []
-
-    def give(index: int) -> None:
-        if index == 2 and len(bench.shelf.sinks) == volume and not threads:
-            threads.append(threading.Thread(target=getattr(run_engine, order)))
-            threads[0].start()
-            assert bench.sheet._taking is not None
-            wait_until(bench.sheet._taking._cancelled.is_set)
-
-    bench.shelf.on_write = give
-    try:
-        with pytest.raises(RunEngineInterrupted):
-            run_engine(plan(bench))
-    finally:
-        threads[0].join()
+def in_volume(bench: Bench, number: int) -> Callable[[int], bool]:
+    """Return what says that it is the middle of a volume of the burst, counted from 1."""
+    return lambda index: index == 2 and len(bench.shelf.sinks) == number
 
 
 def published(bench: Bench) -> list[int]:
@@ -91,7 +77,7 @@ def test_a_burst_of_both_sides_has_a_volume_of_each(twin: Bench, run_engine: Any
 def test_a_burst_that_is_paused_goes_on_and_takes_each_volume_once(
     twin: Bench, run_engine: Any
 ) -> None:
-    interrupt(twin, run_engine, 2, "request_pause")
+    interrupt(twin, run_engine, plan(twin), "request_pause", in_volume(twin, 2))
     assert run_engine.state == "paused"
     twin.sheet.check_safe()
     assert published(twin) == [0]
@@ -102,7 +88,7 @@ def test_a_burst_that_is_paused_goes_on_and_takes_each_volume_once(
 def test_a_burst_that_is_aborted_ends_in_the_dark_with_what_was_whole(
     twin: Bench, run_engine: Any
 ) -> None:
-    interrupt(twin, run_engine, 3, "abort")
+    interrupt(twin, run_engine, plan(twin), "abort", in_volume(twin, 3))
     twin.sheet.check_safe()
     assert published(twin) == [0, 1]
 
