@@ -55,8 +55,8 @@ class Refocus:
         if every is not None and not light_sheet.has_sheet:
             raise LimitError(
                 f"the light of {light_sheet.name} is no sheet that could drift; leave "
-                "refocus_every out",
-                field="refocus_every",
+                "num_points_per_focus out",
+                field="num_points_per_focus",
             )
         self._every = every
         self._light_sheet = light_sheet

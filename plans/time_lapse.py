@@ -11,11 +11,9 @@ from pydantic import AfterValidator, AwareDatetime, Field
 
 from devices import (
     AcquisitionError,
-    Compression,
     Dose,
     DoseBudget,
     DoseError,
-    FileFormat,
     FocusDrive,
     Labels,
     LightSheet,
@@ -37,9 +35,14 @@ from plans.messages import (
 )
 from plans.parameters import (
     AcquisitionUid,
+    CompressionParameter,
     ExposureMs,
+    FileFormatParameter,
     LaserLine,
+    NumSlices,
     Percent,
+    StepUm,
+    SweepCenterUm,
     ViewParameter,
     inject,
 )
@@ -77,17 +80,10 @@ def time_lapse(
             "says otherwise; 0 is as fast as it goes.",
         ),
     ],
-    num_slices: Annotated[int, Field(ge=1, le=10_000, description="Of each volume.")] = 50,
+    num_slices: NumSlices = 50,
     exposure_ms: ExposureMs = 5.0,
-    step_um: Annotated[
-        float, Field(ge=0, le=100, description="Distance between two slices, in µm.")
-    ] = 0.5,
-    center_um: Annotated[
-        float | None,
-        Field(
-            description="Middle of the sweeps on the slice drive, in µm; by default where it is."
-        ),
-    ] = None,
+    step_um: StepUm = 0.5,
+    center_um: SweepCenterUm = None,
     acquisition_uid: AcquisitionUid = "",
     until: Annotated[
         AwareDatetime | None,
@@ -118,7 +114,7 @@ def time_lapse(
         list[Rule] | None,
         Field(description="What changes the intervals, or ends an embryo, on the way."),
     ] = None,
-    refocus_every: Annotated[
+    num_points_per_focus: Annotated[
         int | None,
         Field(
             ge=1,
@@ -145,8 +141,8 @@ def time_lapse(
             description="The power of each of the lines, in percent; by default as it is set.",
         ),
     ] = None,
-    file_format: Annotated[FileFormat, Field(description="As of acquire_volume.")] = "ome-tiff",
-    compression: Annotated[Compression, Field(description="As of acquire_volume.")] = "none",
+    file_format: FileFormatParameter = "ome-tiff",
+    compression: CompressionParameter = "none",
     stage: XYStage = inject("xy_stage"),
     focus: FocusDrive = inject("focus"),
     light_sheet: LightSheet = inject("light_sheet"),
@@ -194,7 +190,7 @@ def time_lapse(
             tuple(rules or ()),
         ),
         refocus=Refocus(
-            refocus_every,
+            num_points_per_focus,
             light_sheet,
             replace(request, view=view, line=shots[0].line, power_percent=shots[0].power_percent),
         ),

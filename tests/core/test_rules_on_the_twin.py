@@ -68,7 +68,7 @@ def test_a_sheet_that_has_drifted_is_followed_in_the_middle_of_a_time_lapse(
     true = sheets(SEED)["A"]
     used = sheet.calibration("a")
     sheet.calibrate("a", replace(used, offset_um=used.offset_um + 2))
-    asked = {"num_points": 3, "interval_s": 0.0, "num_slices": 3, "refocus_every": 2}
+    asked = {"num_points": 3, "interval_s": 0.0, "num_slices": 3, "num_points_per_focus": 2}
     found = run(layer, "time_lapse", embryos=[embryo("here")], **asked)["embryos"]["here"]
     assert (found["focus"]["num_tried"], found["focus"]["num_refused"]) == (2, 0)
     assert found["num_taken"] == 3
@@ -86,7 +86,7 @@ def test_a_focus_that_nobody_can_look_for_stops_nothing(
         raise SharpestFailedError(f"the focus of {uid} was not found: its process died")
 
     monkeypatch.setattr(layer.detections, "sharpest", die)
-    asked = {"num_points": 2, "interval_s": 0.0, "num_slices": 3, "refocus_every": 1}
+    asked = {"num_points": 2, "interval_s": 0.0, "num_slices": 3, "num_points_per_focus": 1}
     found = run(layer, "time_lapse", embryos=[embryo("here")], **asked)["embryos"]["here"]
     assert found["num_taken"] == 2
     assert found["focus"]["num_refused"] == 2

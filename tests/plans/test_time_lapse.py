@@ -207,8 +207,8 @@ def test_an_embryo_that_may_have_no_more_light_is_left_alone_and_the_others_go_o
 def test_a_light_without_a_sheet_is_not_followed(
     bench: Bench, run_engine: Any, answers: ShelfAnswers
 ) -> None:
-    with pytest.raises(LimitError, match="leave refocus_every out"):
-        run(run_engine, lapse(bench, refocus_every=2))
+    with pytest.raises(LimitError, match="leave num_points_per_focus out"):
+        run(run_engine, lapse(bench, num_points_per_focus=2))
 
 
 def looks(**found: Any) -> Look:
