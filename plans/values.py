@@ -31,7 +31,7 @@ class Embryo(_Value):
     x_um, y_um
         Of the stage, with the embryo in view.
     z_um
-        Of the focus drive; None leaves it where it is.
+        Of the focus drive; None leaves it where it is, and `acquire_embryo` looks for the middle.
     interval_s
         From one of its time points to the next; None takes the plan's.
     """
