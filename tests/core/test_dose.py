@@ -205,6 +205,28 @@ def _volume_says_what_was_planned(layer: DeviceLayer, light_ms: float) -> None:
     assert PlannedLight.of(record.spec).dose.light_ms == pytest.approx(light_ms)
 
 
+def test_a_budget_holds_over_plans_that_wait_and_over_sessions(tmp_path: Path) -> None:
+    settings = DeviceLayerSettings(config="demo", storage=tmp_path, light_budget_ms=300)
+
+    def snap() -> Item:
+        return Item(name="snap", kwargs={"exposure_ms": 200}, meta={"embryo": "e7"})
+
+    with DeviceLayer(settings) as layer:
+        items = [snap(), snap()]
+        for item in items:
+            layer.add(item, len)  # each of them alone is within the budget
+        layer.queue.start()
+        found = [ended(layer, item) for item in items]
+        assert [str(item.state) for item in found] == ["completed", "failed"]
+        assert found[1].result is not None
+        assert "e7 would have had" in found[1].result.msg
+    with DeviceLayer(settings) as layer:
+        report = layer.preflight(snap())
+        assert not report.ok
+        assert report.doses["e7"].spent_light_ms >= 200
+        assert len(layer.store.list()) == 1
+
+
 @dataclass(frozen=True)
 class Fate:
     """A volume, and what becomes of it."""
