@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -81,7 +82,11 @@ def plan(
     return plan_alike(planned, request)
 
 
-def plan_alike(before: Plans, request: VolumeRequest, **said: Any) -> Plans:
+def plan_alike(
+    before: Plans,
+    request: VolumeRequest,
+    said: Mapping[ViewName, Mapping[str, Any]] = MappingProxyType({}),
+) -> Plans:
     """Return what is planned of volumes that are as those before them, with uids of their own.
 
     Parameters
@@ -91,7 +96,7 @@ def plan_alike(before: Plans, request: VolumeRequest, **said: Any) -> Plans:
     request
         For these.
     said
-        What else is known of them, as JSON has it.
+        What else is known of each, as JSON has it.
     """
     uids = {view: uuid4().hex for view in before}
     return {
@@ -103,7 +108,7 @@ def plan_alike(before: Plans, request: VolumeRequest, **said: Any) -> Plans:
             metadata={
                 **planned.metadata,
                 "siblings": [uid for other, uid in uids.items() if other != view],
-                **said,
+                **said.get(view, {}),
             },
         )
         for view, planned in before.items()

@@ -90,7 +90,8 @@ class Taking:
         self._planned: Plans = {}
         self._centers_um: Places = {}
         self._number = 0
-        self._elapsed_s = 0.0
+        self._elapsed_s: dict[ViewName, float] = {}
+        """When the last frame of each side was taken, in s since the cameras were started."""
         self._thread = threading.Thread(
             target=self._run, args=(first,), name=parts.name, daemon=True
         )
@@ -253,8 +254,11 @@ class Taking:
 
     def _plan_next(self, request: VolumeRequest) -> Plans:
         """Return what is planned of a volume that follows: as the first, and since when."""
-        repeat = {"number": self._number, "begun_s": self._elapsed_s}
-        return plan_alike(self._planned, request, repeat=repeat)
+        said = {
+            view: {"repeat": {"number": self._number, "begun_s": self._elapsed_s[view]}}
+            for view in self._planned
+        }
+        return plan_alike(self._planned, request, said)
 
     def _lit(self, request: VolumeRequest) -> AbstractContextManager[Slices]:
         return self._parts.slicer.slices(request, self._centers_um, self._planned, self._cancelled)
@@ -267,15 +271,14 @@ class Taking:
         came: dict[ViewName, int],
     ) -> None:
         """Write the frames of one volume of each side as they come."""
-        began_s, request = self._elapsed_s, order.request
+        began_s, request = dict(self._elapsed_s), order.request
         # The last one takes them to their end, where more may be done than giving a frame.
         frames = request.num_slices * len(sinks) if request.num_following else None
         for one in islice(slices, frames):
-            sinks[one.view].write(
-                one.pixels, index=one.index, delta_t_s=one.elapsed_s - began_s, z_um=one.z_um
-            )
+            delta_t_s = one.elapsed_s - began_s.get(one.view, 0.0)
+            sinks[one.view].write(one.pixels, index=one.index, delta_t_s=delta_t_s, z_um=one.z_um)
             came[one.view] += 1
-            self._elapsed_s = max(self._elapsed_s, one.elapsed_s)
+            self._elapsed_s[one.view] = one.elapsed_s
             order.status.progress(sum(came.values()))
 
 
