@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 from ophyd import Device
 from ophyd.status import DeviceStatus
 
+from devices.aside import Aside
 from devices.core import Core
 from devices.errors import CoreError, CoreTimeoutError, DeviceError, StoppedError
 from devices.model import DeviceModel, Models
@@ -125,8 +126,25 @@ class HardwareDevice(Device):  # type: ignore[misc]
     def stop(self, *, success: bool = False) -> None:
         """Bring the device to its safe state at once, past the queue of ordinary calls.
 
-        Blocks only if the adapter itself is stuck.
+        Raises
+        ------
+        CoreTimeoutError
+            If the adapter itself is stuck.
         """
+
+    def _at_once(self, work: Callable[[], object]) -> None:
+        """Do what is to bring it to its safe state, aside: whoever waits for it must not hang.
+
+        Raises
+        ------
+        CoreTimeoutError
+            If it does not end; it is done if the device answers later.
+        """
+        doing = Aside(f"{self.name} stop", work)
+        if not doing.has_ended(self._core.timeout_s):
+            raise self._silent()
+        if doing.error is not None:
+            raise doing.error
 
     def _remember(self, values: Mapping[str, Any]) -> None:
         now = time.time()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from devices.aside import Aside
 from devices.base import ActionStatus
 from devices.core import Core
 from devices.dose import Dose
@@ -187,11 +188,12 @@ class Lasers(LightSource):
 
     def _switch_off(self) -> str:
         """Switch off each laser itself, past the queue, and read it back."""
-        error = self._within_reason("switched off", self._switch_each_off)
+        switching = Aside(f"{self.name} themselves off", self._switch_each_off)
+        problem = switching.error if switching.has_ended(self._moment_s) else "they do not answer"
         self._properties.forget(self.label)
-        if error is not None:
+        if problem is not None:
             return (
-                f"The lasers themselves could not be switched off either ({error}). Use their "
+                f"The lasers themselves could not be switched off either ({problem}). Use their "
                 "emergency switch now."
             )
         return (

@@ -1,19 +1,18 @@
 """What all lights have in common: they are put out, and seen to be out, whatever hangs."""
 
 import logging
-import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable
 
+from devices.aside import Aside
 from devices.base import HardwareDevice
 from devices.errors import CoreTimeoutError, DeviceError
 
 __all__ = ["LightSource"]
 
 LOGGER = logging.getLogger(__name__)
-_HANG_S = 1.0
-_REST_S = 1.0
+_MOMENT_S = 1.0
+"""What going out may take; not more than any answer."""
 _POLL_S = 0.01
 
 
@@ -35,10 +34,10 @@ class LightSource(HardwareDevice):
         DeviceError
             If it was not; says what was done instead.
         """
-        closing = _Aside(f"{self.name} off", self._put_out)
-        if not closing.has_ended(_HANG_S):
+        closing = Aside(f"{self.name} off", self._put_out)
+        if not closing.has_ended(self._moment_s):
             instead = self._switch_off()  # while the one that hangs may still answer
-            if not closing.has_ended(max(0.0, self._core.timeout_s - _HANG_S)):
+            if not closing.has_ended(self._core.timeout_s - self._moment_s):
                 raise self._lit(self._hangs(), instead)
         if closing.error is not None:
             raise self._lit(closing.error, self._switch_off()) from closing.error
@@ -56,6 +55,10 @@ class LightSource(HardwareDevice):
         if self.may_shine:
             self.stop()
             self.check_safe()
+
+    @property
+    def _moment_s(self) -> float:
+        return min(_MOMENT_S, self._core.timeout_s)
 
     @abstractmethod
     def _put_out(self) -> None:
@@ -78,7 +81,7 @@ class LightSource(HardwareDevice):
         return "Switch the light off by hand."
 
     def _refuse_unless_out(self) -> None:
-        deadline = time.monotonic() + _REST_S
+        deadline = time.monotonic() + self._moment_s
         while not self._is_out():
             if time.monotonic() > deadline:
                 raise self._shines_still()
@@ -89,29 +92,3 @@ class LightSource(HardwareDevice):
         said = DeviceError(f"{str(error).rstrip('.')}. {instead}")
         LOGGER.error("%s may still shine: %s", self.name, said)
         return said
-
-    def _within_reason(self, what: str, work: Callable[[], None]) -> BaseException | None:
-        """Do what may hang, and return why it did not come to its end, if it did not."""
-        doing = _Aside(f"{self.name} {what}", work)
-        return doing.error if doing.has_ended(_HANG_S) else self._silent()
-
-
-class _Aside:
-    """Something that is done on a thread of its own, because it may hang."""
-
-    def __init__(self, name: str, work: Callable[[], None]) -> None:
-        self.error: BaseException | None = None
-        self._work = work
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def has_ended(self, timeout_s: float) -> bool:
-        """Wait for its end; False if it did not come in time."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        try:
-            self._work()
-        except Exception as error:  # noqa: BLE001 - the top of a thread
-            self.error = error

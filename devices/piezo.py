@@ -39,9 +39,9 @@ class Piezo(FocusDrive):
         )
         self._properties = properties
 
-    def stop(self, *, success: bool = False) -> None:
-        """Stop at once, also stepping by itself."""
-        super().stop(success=success)
+    def _halt(self, *, is_pause: bool) -> None:
+        """Stop, also stepping by itself."""
+        super()._halt(is_pause=is_pause)
         idle(self._core, self.label)
 
     def check_safe(self) -> None:

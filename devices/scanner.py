@@ -76,7 +76,7 @@ class Scanner(HardwareDevice):
 
     def stop(self, *, success: bool = False) -> None:  # noqa: ARG002 - bluesky's signature
         """Scan no more, at once."""
-        idle(self._core, self.label)
+        self._at_once(lambda: idle(self._core, self.label))
 
     def check_safe(self) -> None:
         """Raise `DeviceError` if it still scans, after a moment to end."""

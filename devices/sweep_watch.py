@@ -22,7 +22,7 @@ from devices.stage import FocusDrive
 
 __all__ = ["SweepWatch"]
 
-_LOOKS: Final = (0.05, 0.25, 0.7, 0.85)
+_LOOKS: Final = (0.05, 0.3, 0.55, 0.8)
 """When in its stack a drive is asked: a drive that stands still is in the middle of most."""
 _SLOWER: Final = 1.06
 """By what a slice may take longer than computed: on the rig it was 13.7 ms instead of 13."""

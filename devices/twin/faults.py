@@ -160,6 +160,12 @@ class Faults:
         finally:
             self._answers.set()
 
+    def mend(self) -> None:
+        """Take all away, but for a silence that has its own end."""
+        for wrong in (self.axes, self.cameras, self.read_backs, self.keeps):
+            wrong.clear()
+        self.gate_sticks = self.lamp_sticks = False
+
     def answer_late(self, seconds: float) -> None:
         """Let the Tiger controller take so long for its next answer, and for that one only."""
         self._late.put(seconds)

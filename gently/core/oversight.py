@@ -175,7 +175,7 @@ class Oversight:
         lit = [light.name for light in self._instrument.lights if light.may_shine]
         if not lit:
             return Check(ok=True, detail="was out when it was put out last")
-        detail = f"{', '.join(lit)} may still shine after being put out. Switch off by hand."
+        detail = f"{', '.join(lit)} may still shine: not seen to go out. Switch off by hand."
         return Check(ok=False, detail=detail)
 
     def _cameras_answer(self) -> Check:

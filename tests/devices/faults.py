@@ -95,6 +95,7 @@ class Gate(PythonShutter):  # type: ignore[misc]
         self.openings = 0
         self.will_close = True
         self.on_open: Callable[[], None] = lambda: None
+        self.on_close: Callable[[], None] = lambda: None
 
     def get_open(self) -> bool:
         return self.is_open
@@ -103,6 +104,8 @@ class Gate(PythonShutter):  # type: ignore[misc]
         if open:
             self.openings += 1
             self.on_open()
+        else:
+            self.on_close()
         if open or self.will_close:
             self.is_open = open
 

@@ -300,7 +300,7 @@ def test_one_that_is_stopped_before_the_light_goes_on_stays_dark(faulty: Bench) 
 def test_a_shutter_that_does_not_close_fails_the_volume_and_says_so(
     faulty: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devices.light._REST_S", 0.02)
+    monkeypatch.setattr("devices.light._MOMENT_S", 0.02)
     faults.gate(faulty.core).will_close = False
     with pytest.raises(DeviceError, match=r"still open .*light off by hand"):
         take(faulty).wait(0)

@@ -51,7 +51,7 @@ def test_stop_closes_it_while_the_core_is_latched(bench: Bench) -> None:
 def test_one_that_stays_open_is_not_safe_and_says_to_do_it_by_hand(
     faulty: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devices.light._REST_S", 0.02)
+    monkeypatch.setattr("devices.light._MOMENT_S", 0.02)
     faulty.shutter.set("open").wait(10)
     gate = faults.gate(faulty.core)
     gate.will_close = False

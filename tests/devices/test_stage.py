@@ -15,6 +15,7 @@ from devices import CoreError, CoreTimeoutError, DeviceError, Instrument, LimitE
 from devices.core import core
 from tests.devices import demo, faults
 from tests.devices.demo import FOCUS, XY, Bench, wait_until
+from tests.devices.faults import Hold
 
 
 @pytest.fixture
@@ -300,3 +301,26 @@ def test_closing_an_instrument_stops_a_moving_stage(
         Instrument.close(bench.instrument)
     assert isinstance(status.exception(10), DeviceError)
     assert caplog.text == ""
+
+
+def test_a_motion_ends_although_the_call_that_began_it_hangs(faulty: Bench) -> None:
+    hang, drive = Hold(), faults.drive(faulty.core)
+    faulty.core.timeout_s = faulty.focus.timeout_s = 0.05
+    drive.on_command = hang
+    status = faulty.focus.set(5)
+    hang.wait_until_entered()
+    with pytest.raises(CoreTimeoutError, match=r"focus \(Drive\) does not answer"):
+        status.wait(10)
+    wait_until(lambda: drive.stops > 0)
+    hang.let_go()
+
+
+def test_a_drive_that_refuses_is_told_with_its_name_its_words_and_what_it_was_to_do(
+    faulty: Bench,
+) -> None:
+    def refuse(_: float) -> None:
+        raise RuntimeError(":N-21")
+
+    faults.drive(faulty.core).on_command = refuse
+    with pytest.raises(CoreError, match=r"focus: Drive: :N-21\. It was told to go to 5 µm"):
+        faulty.focus.set(5).wait(10)

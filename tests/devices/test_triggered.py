@@ -539,7 +539,7 @@ def test_whatever_goes_wrong_nothing_is_published_and_all_is_dark_and_idle(
 def test_a_laser_that_stays_on_fails_the_volume_and_says_so(
     twin: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devices.light._REST_S", 0.02)
+    monkeypatch.setattr("devices.light._MOMENT_S", 0.02)
 
     def stick(index: int) -> None:
         hub(twin).faults.gate_sticks = True

@@ -7,7 +7,7 @@ import pytest
 
 from devices.errors import AcquisitionError, CoreError, CoreTimeoutError
 from devices.twin.faults import AxisFault, CameraFault, Faults
-from tests.devices.twin.rig import CAMERA, FOCUS, GATE, PIEZO, XY, Rig
+from tests.devices.twin.rig import CAMERA, FOCUS, GATE, LASERS, PIEZO, XY, Rig
 
 
 @pytest.fixture
@@ -91,6 +91,47 @@ def test_frames_that_a_camera_loses_never_arrive(
     assert numbers == arrived
     faults.cameras.clear()
     assert len(rig.frames(4)) == 4
+
+
+def test_a_camera_that_stalls_for_a_while_goes_on(rig: Rig, faults: Faults) -> None:
+    faults.cameras[CAMERA] = CameraFault(stalls_after=2, stalls_for_s=0.05)
+    began = time.monotonic()
+    assert len(rig.frames(4)) == 4
+    assert time.monotonic() - began >= 0.05
+
+
+def test_an_exposure_may_be_read_back_wrongly(rig: Rig, faults: Faults) -> None:
+    faults.cameras[CAMERA] = CameraFault(reads_exposure_ms=7)
+    rig.expose(2)
+    assert rig.core.exposure_ms(CAMERA) == 7
+    faults.mend()
+    assert rig.core.exposure_ms(CAMERA) == 2
+
+
+def test_a_property_may_keep_what_it_has(rig: Rig, faults: Faults) -> None:
+    power = "Laser 488-150C - PowerSetpoint (%)"
+    faults.keeps.add((LASERS, power))
+    rig.set(LASERS, power, 0)
+    assert rig.get(LASERS, power) == 4
+    faults.mend()
+    rig.set(LASERS, power, 0)
+    assert rig.get(LASERS, power) == 0
+
+
+def test_a_lamp_that_sticks_says_so(rig: Rig, faults: Faults) -> None:
+    rig.core.set_shutter("LED:X:31", is_open=True, timeout_s=1).result()
+    faults.lamp_sticks = True
+    with pytest.raises(CoreError, match="reads back the opposite"):
+        rig.core.set_shutter("LED:X:31", is_open=False, timeout_s=1).result()
+    assert rig.hub.world.lamp.is_on
+
+
+def test_a_late_answer_is_late_once(rig: Rig, faults: Faults) -> None:
+    faults.answer_late(0.05)
+    began = time.monotonic()
+    rig.core.xy_position(XY)
+    assert time.monotonic() - began >= 0.05
+    assert faults._late.empty()
 
 
 def test_a_camera_that_stalls_can_still_be_stopped(rig: Rig, faults: Faults) -> None:
