@@ -10,7 +10,7 @@ volumes, a drive that stops is seen when the controller is told to begin again.
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -48,14 +48,22 @@ class SweepWatch:
         Of the stacks of a volume, in their order, with the middle of each sweep in µm.
     slice_s
         How long a slice takes.
+    goes_on
+        Asks the controller whether it is still at it: of a stack that it has ended too soon the
+        frames tell.
     """
 
     def __init__(
-        self, request: VolumeRequest, drives: Mapping[FocusDrive, float], slice_s: float
+        self,
+        request: VolumeRequest,
+        drives: Mapping[FocusDrive, float],
+        slice_s: float,
+        goes_on: Callable[[], bool],
     ) -> None:
         self._request = request
         self._drives = drives
         self._slice_s = slice_s
+        self._goes_on = goes_on
         self._rounds: SimpleQueue[_Round | None] = SimpleQueue()
         self._is_over = threading.Event()
         self._changed = threading.Condition()
@@ -134,7 +142,7 @@ class SweepWatch:
         first, last, center_um = max(0, first), min(slices - 1, last), self._drives[drive]
         low_um = self._request.position_um(center_um, first) - drive.tolerance_um
         high_um = self._request.position_um(center_um, last) + drive.tolerance_um
-        if not low_um <= found_um <= high_um:
+        if not low_um <= found_um <= high_um and self._goes_on():
             raise AcquisitionError(
                 f"{drive.name} ({drive.label}) was read back at {found_um:g} µm while its slices "
                 f"{first} to {last} were taken, which lie between {low_um:g} and {high_um:g} µm: "

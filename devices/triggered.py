@@ -288,7 +288,7 @@ class TriggeredSlicer:
         views = [self.views[name] for name in request.views]
         self._core.buffer_frames(self._label(request))
         drives = {self.views[name].drive: center_um for name, center_um in centers_um.items()}
-        watch = SweepWatch(request, drives, self.timing(request).slice_ms / 1000)
+        watch = SweepWatch(request, drives, self.timing(request).slice_ms / 1000, self._goes_on)
         with (
             self._at_rest_afterwards(views),
             watch.watching(),
@@ -299,6 +299,9 @@ class TriggeredSlicer:
                 self._properties.write(view.drive.label, {SPIM_STATE: "Armed"})
             with closing(self._streamed(request, centers_um, cancelled, watch)) as slices:
                 yield slices
+
+    def _goes_on(self) -> bool:
+        return self._properties.read(self._master, SPIM_STATE) != IDLE
 
     def _streamed(
         self,
