@@ -33,6 +33,7 @@ from devices.frames import (
 from devices.instrument import Instrument
 from devices.instrument_file import InstrumentFile, built_in_instruments, load_instrument_file
 from devices.lasers import Lasers
+from devices.light import LightSource
 from devices.light_sheet import LightSheet
 from devices.light_sheet_model import LightSheetModel
 from devices.limits import Limits
@@ -42,7 +43,7 @@ from devices.piezo import Piezo
 from devices.scanner import Scanner
 from devices.shutter import Shutter
 from devices.stage import FocusDrive, Stage, XYStage
-from devices.triggered import Calibration
+from devices.triggered import Calibration, TriggeredSlicer
 
 __all__ = [
     "AcquiredVolume",
@@ -70,6 +71,7 @@ __all__ = [
     "Lasers",
     "LightSheet",
     "LightSheetModel",
+    "LightSource",
     "LimitError",
     "Limits",
     "Line",
@@ -85,6 +87,7 @@ __all__ = [
     "Shutter",
     "Stage",
     "StoppedError",
+    "TriggeredSlicer",
     "Use",
     "ViewName",
     "Views",

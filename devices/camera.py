@@ -138,6 +138,10 @@ class Camera(HardwareDevice):
         if self.roi is not None:
             self._core.set_roi(self.label, self.roi)
 
+    def region(self) -> tuple[int, int, int, int]:
+        """Return the (x, y, width, height) of the sensor that it reads; asks the hardware."""
+        return self._core.roi(self.label)
+
     def significant_bits(self) -> int:
         """Return how many bits of a pixel the camera uses; asks the hardware."""
         return self._core.significant_bits(self.label)

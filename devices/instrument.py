@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -23,6 +23,7 @@ __all__ = ["BootLine", "Instrument"]
 
 LOGGER = logging.getLogger(__name__)
 _CLOSE_S = 3.0
+_LOOK_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,7 @@ class Instrument:
         ]
         for thread in threads:
             thread.start()
-        deadline = time.monotonic() + _CLOSE_S
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        _wait_while_they_end(threads, _CLOSE_S)
         self.core.close()
 
     def _refuse_missing_labels(self) -> None:
@@ -168,6 +167,16 @@ def _state(device: HardwareDevice, readings: Mapping[str, Any]) -> str:
         if reading["value"] != ""
     ]
     return ", ".join(parts) or "is ready"
+
+
+def _wait_while_they_end(threads: Sequence[threading.Thread], patience_s: float) -> None:
+    """Wait for threads until none has ended for so long: on one line they end one by one."""
+    left, since = list(threads), time.monotonic()
+    while left and time.monotonic() - since < patience_s:
+        left[0].join(_LOOK_S)
+        alive = [thread for thread in left if thread.is_alive()]
+        if len(alive) < len(left):
+            left, since = alive, time.monotonic()
 
 
 def _make_safe(device: HardwareDevice) -> None:

@@ -251,12 +251,25 @@ class XYStage(Stage):
             If it reads back others.
         """
         fence = {
-            f"{end}Lim{axis.upper()}(mm)": getattr(limits, bound) / 1000
+            name: bound_um / 1000
             for axis, limits in self.limits.items()
-            for end, bound in (("Lower", "low"), ("Upper", "high"))
+            for name, bound_um in zip(_fence(axis), (limits.low, limits.high), strict=True)
         }
         if self._core.numbers(self.label, fence):
             self._properties.write(self.label, fence)
+
+    def fence_um(self) -> dict[str, tuple[float, float]]:
+        """Return the low and high limit that the controller keeps for each axis, as read back.
+
+        Empty if it keeps none. Blocks for a round trip each.
+        """
+        names = {axis: _fence(axis) for axis in self.limits}
+        found = self._core.numbers(self.label, [one for pair in names.values() for one in pair])
+        return {
+            axis: (1000 * found[low], 1000 * found[high])
+            for axis, (low, high) in names.items()
+            if low in found and high in found
+        }
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Return the data keys of x and y, in µm."""
@@ -402,6 +415,11 @@ class StageModel(DeviceModel):
             before_um = after_um
         self.values.update(zip(self._keys, before_um, strict=True))
         return seconds
+
+
+def _fence(axis: str) -> tuple[str, str]:
+    """Return the properties in which ASI's controllers have an axis's limits, in mm."""
+    return f"LowerLim{axis.upper()}(mm)", f"UpperLim{axis.upper()}(mm)"
 
 
 def _ways(before_um: Position, after_um: Position) -> Position:

@@ -448,6 +448,7 @@ class TriggeredSlicer:
         """Return the light of each volume: what was asked for, and what was read back."""
         asked, percent = self._percent(request), self.light.percent(line)
         mw_per_percent = self.light.line(line).mw_per_percent
+        row = {"row": 1 + request.num_following, "round": _rounds(request, timing)[0]}
         return {
             "line": line,
             "requested_percent": asked,
@@ -456,6 +457,7 @@ class TriggeredSlicer:
             "requested_mw": None if mw_per_percent is None else asked * mw_per_percent,
             "lit_ms": float(request.num_slices * timing.laser_ms),
             "slice_ms": timing.slice_ms,
+            **(row if request.num_following else {}),
         }
 
 

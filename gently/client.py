@@ -289,7 +289,14 @@ class _Calls:
         return read(PreflightReport, answer)
 
     @Call
-    def propose(self, plan: PlanCall, note: str = "", *, ttl_s: float = 3600.0) -> Flow[Proposal]:
+    def propose(
+        self,
+        plan: PlanCall,
+        note: str = "",
+        *,
+        ttl_s: float = 3600.0,
+        patience_s: float = PATIENCE_S,
+    ) -> Flow[Proposal]:
         """Ask a person to approve a plan; all that a key with the scope "propose" may do.
 
         Parameters
@@ -300,9 +307,16 @@ class _Calls:
             Why, for who decides.
         ttl_s : float
             For how long it can be approved.
+        patience_s : float
+            How long to ask again when the answer got lost on the way; it is proposed once.
         """
-        answer = yield from change("proposals", item=plan.item(), note=note or None, ttl_s=ttl_s)
-        return read(Proposal, answer)
+        request = Request(
+            method="POST",
+            path="proposals",
+            body={"item": plan.item(), "note": note or None, "ttl_s": ttl_s},
+            headers={"Idempotency-Key": uuid.uuid4().hex},
+        )
+        return read(Proposal, granted((yield from surely(request, patience_s))))
 
     @Call
     def proposals(self, *, waiting: bool = True) -> Flow[list[Proposal]]:

@@ -7,7 +7,7 @@ from plans.detection import detect, find_embryos
 from plans.embryo import acquire_embryo
 from plans.focus import focus
 from plans.mda import run_mda
-from plans.messages import Acquisition, Seen, TakenPoint
+from plans.messages import Acquisition, Seen, TakenPoint, UnansweredError
 from plans.motion import move_focus, move_stage, read_position, sleep
 from plans.parameters import AllDevices, AxisOf
 from plans.tiles import tile_scan
@@ -23,6 +23,7 @@ __all__ = [
     "Rule",
     "Seen",
     "TakenPoint",
+    "UnansweredError",
     "acquire_embryo",
     "acquire_volume",
     "burst",

@@ -12,7 +12,13 @@ from pydantic import Field
 
 from devices import Finder, FindRequest, LightSheet, Projection, Stage, XYStage
 from plans.acquisition import acquire_volume
-from plans.parameters import ExposureMs, all_devices, inject
+from plans.parameters import (
+    ExposureMs,
+    NumSlices,
+    StepUm,
+    all_devices,
+    inject,
+)
 from plans.tiles import Tile, place_of, tiles
 
 __all__ = ["Sighting", "detect", "find_embryos", "merged"]
@@ -84,12 +90,9 @@ def find_embryos(
             "that each is whole in one of them.",
         ),
     ] = 60.0,
-    num_slices: Annotated[int, Field(ge=1, le=10_000, description="How many slices.")] = 1,
+    num_slices: NumSlices = 1,
     exposure_ms: ExposureMs = 10.0,
-    step_um: Annotated[
-        float,
-        Field(ge=0, le=100, description="Distance between two slices, in µm."),
-    ] = 0.0,
+    step_um: StepUm = 0.0,
     detector: Annotated[DetectorName, Field(description="Who looks.")] = "classical",
     timeout_s: Annotated[
         float, Field(ge=1, le=3600, description="How long finding may take, in s.")

@@ -11,7 +11,15 @@ from pydantic import Field
 from devices import FocusDrive, Labels, LightSheet, Stage, XYStage
 from plans.acquisition import take_volume
 from plans.focus import Focuser, Metric, focus_request
-from plans.parameters import ExposureMs, LineParameter, PowerParameter, all_devices, inject
+from plans.parameters import (
+    ExposureMs,
+    LineParameter,
+    NumSlices,
+    PowerParameter,
+    StepUm,
+    all_devices,
+    inject,
+)
 from plans.values import Embryo
 
 __all__ = ["acquire_embryo"]
@@ -23,11 +31,9 @@ _MOST_OFF_UM: Final = 1.0
 
 def acquire_embryo(
     embryo: Annotated[Embryo, Field(description="Which, and where it is.")],
-    num_slices: Annotated[int, Field(ge=1, le=10_000, description="How many slices.")] = 50,
+    num_slices: NumSlices = 50,
     exposure_ms: ExposureMs = 5.0,
-    step_um: Annotated[
-        float, Field(ge=0, le=100, description="Distance between two slices, in µm.")
-    ] = 0.5,
+    step_um: StepUm = 0.5,
     metric: Metric = "vollath_f4",
     line: LineParameter = None,
     power_percent: PowerParameter = None,

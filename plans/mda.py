@@ -9,8 +9,6 @@ from bluesky.utils import Msg, MsgGenerator
 from pydantic import Field
 
 from devices import (
-    Compression,
-    FileFormat,
     FocusDrive,
     Labels,
     LightSheet,
@@ -21,7 +19,14 @@ from devices import (
 )
 from plans.acquisition import take_volume
 from plans.messages import acquisition, alike, clock, wait_until
-from plans.parameters import AcquisitionUid, ExposureMs, all_devices, inject
+from plans.parameters import (
+    AcquisitionUid,
+    CompressionParameter,
+    ExposureMs,
+    FileFormatParameter,
+    all_devices,
+    inject,
+)
 from plans.sequence import Sequence, Stack, Sweep, stacks, sweep
 
 __all__ = ["run_mda"]
@@ -47,8 +52,8 @@ def run_mda(
         ),
     ] = None,
     acquisition_uid: AcquisitionUid = "",
-    file_format: Annotated[FileFormat, Field(description="As of acquire_volume.")] = "ome-tiff",
-    compression: Annotated[Compression, Field(description="As of acquire_volume.")] = "none",
+    file_format: FileFormatParameter = "ome-tiff",
+    compression: CompressionParameter = "none",
     stage: XYStage = inject("xy_stage"),
     focus: FocusDrive = inject("focus"),
     light_sheet: LightSheet = inject("light_sheet"),

@@ -16,6 +16,7 @@ __all__ = [
     "Acquisition",
     "Seen",
     "TakenPoint",
+    "UnansweredError",
     "acquisition",
     "alike",
     "calibrate",
@@ -28,6 +29,10 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+
+class UnansweredError(Exception):
+    """What a plan has asked could not be answered; says why."""
 
 
 @dataclass(frozen=True)

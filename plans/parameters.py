@@ -8,16 +8,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from devices import Views
+from devices import Compression, FileFormat, Views
 
 __all__ = [
     "AcquisitionUid",
     "AxisOf",
+    "CompressionParameter",
     "ExposureMs",
+    "FileFormatParameter",
     "LaserLine",
     "LineParameter",
+    "NumSlices",
     "Percent",
     "PowerParameter",
+    "StepUm",
+    "SweepCenterUm",
     "ViewParameter",
     "all_devices",
     "inject",
@@ -81,6 +86,20 @@ PowerParameter = Annotated[
     float | None,
     Field(ge=0, le=100, description="Its power, in percent; by default as it is set."),
 ]
+
+NumSlices = Annotated[
+    int, Field(ge=1, le=10_000, description="How many slices a volume has; 1 is a picture.")
+]
+
+StepUm = Annotated[float, Field(ge=0, le=100, description="Distance between two slices, in µm.")]
+
+SweepCenterUm = Annotated[
+    float | None,
+    Field(description="Middle of the sweeps on the slice drive, in µm; by default where it is."),
+]
+
+FileFormatParameter = Annotated[FileFormat, Field(description="As of acquire_volume.")]
+CompressionParameter = Annotated[Compression, Field(description="As of acquire_volume.")]
 
 AcquisitionUid = Annotated[
     str,

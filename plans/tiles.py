@@ -13,7 +13,13 @@ from pydantic import Field
 from devices import LightSheet, LimitError, Stage, VolumeRequest, XYStage
 from plans.acquisition import take_volume
 from plans.messages import alike
-from plans.parameters import ExposureMs, all_devices, inject
+from plans.parameters import (
+    ExposureMs,
+    NumSlices,
+    StepUm,
+    all_devices,
+    inject,
+)
 
 __all__ = ["Tile", "place_of", "tile_scan", "tiles"]
 
@@ -105,13 +111,9 @@ def tile_scan(
     overlap_um: Annotated[
         float, Field(ge=0, le=1e4, description="Of two neighbours, at least, in µm.")
     ] = 10.0,
-    num_slices: Annotated[
-        int, Field(ge=1, le=10_000, description="Of each tile; 1 is a picture.")
-    ] = 1,
+    num_slices: NumSlices = 1,
     exposure_ms: ExposureMs = 10.0,
-    step_um: Annotated[
-        float, Field(ge=0, le=100, description="Distance between two slices, in µm.")
-    ] = 0.5,
+    step_um: StepUm = 0.5,
     stage: XYStage = inject("xy_stage"),
     light_sheet: LightSheet = inject("light_sheet"),
     stages: list[Stage] = all_devices(),

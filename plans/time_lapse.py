@@ -11,15 +11,12 @@ from pydantic import AfterValidator, AwareDatetime, Field
 
 from devices import (
     AcquisitionError,
-    Compression,
     Dose,
     DoseBudget,
     DoseError,
-    FileFormat,
     FocusDrive,
     Labels,
     LightSheet,
-    Stage,
     ViewName,
     Views,
     VolumeRequest,
@@ -38,13 +35,18 @@ from plans.messages import (
 )
 from plans.parameters import (
     AcquisitionUid,
+    CompressionParameter,
     ExposureMs,
+    FileFormatParameter,
     LaserLine,
+    NumSlices,
     Percent,
+    StepUm,
+    SweepCenterUm,
     ViewParameter,
-    all_devices,
     inject,
 )
+from plans.refocus import Refocus
 from plans.schedule import Course, Limits, Schedule
 from plans.values import Embryo, Rule
 
@@ -78,17 +80,10 @@ def time_lapse(
             "says otherwise; 0 is as fast as it goes.",
         ),
     ],
-    num_slices: Annotated[int, Field(ge=1, le=10_000, description="Of each volume.")] = 50,
+    num_slices: NumSlices = 50,
     exposure_ms: ExposureMs = 5.0,
-    step_um: Annotated[
-        float, Field(ge=0, le=100, description="Distance between two slices, in µm.")
-    ] = 0.5,
-    center_um: Annotated[
-        float | None,
-        Field(
-            description="Middle of the sweeps on the slice drive, in µm; by default where it is."
-        ),
-    ] = None,
+    step_um: StepUm = 0.5,
+    center_um: SweepCenterUm = None,
     acquisition_uid: AcquisitionUid = "",
     until: Annotated[
         AwareDatetime | None,
@@ -119,6 +114,15 @@ def time_lapse(
         list[Rule] | None,
         Field(description="What changes the intervals, or ends an embryo, on the way."),
     ] = None,
+    num_points_per_focus: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=100_000,
+            description="Before every so-many-th time point of an embryo, from its first on, the "
+            "focus is looked for and the calibration follows the sheet; null never looks.",
+        ),
+    ] = None,
     view: ViewParameter = "a",
     lines: Annotated[
         list[LaserLine] | None,
@@ -137,21 +141,24 @@ def time_lapse(
             description="The power of each of the lines, in percent; by default as it is set.",
         ),
     ] = None,
-    file_format: Annotated[FileFormat, Field(description="As of acquire_volume.")] = "ome-tiff",
-    compression: Annotated[Compression, Field(description="As of acquire_volume.")] = "none",
+    file_format: FileFormatParameter = "ome-tiff",
+    compression: CompressionParameter = "none",
     stage: XYStage = inject("xy_stage"),
     focus: FocusDrive = inject("focus"),
     light_sheet: LightSheet = inject("light_sheet"),
-    stages: list[Stage] = all_devices(),
 ) -> MsgGenerator[dict[str, Any]]:
     """Take volumes of several embryos again and again, and go on where it was broken off.
+
+    Each volume says where the stages were read back before it; they are not read again with it: on
+    a slow line to the controller that takes longer than the volume.
 
     Returns
     -------
     dict
         ``{acquisition_uid, num_taken, embryos: {name: {ended_by, num_time_points, num_taken,
         num_found, num_failures, interval_s, mean_interval_s, mean_late_s, most_late_s}}}``; where
-        rules look at what is seen, also ``seen`` and ``num_unseen``. The volumes are those of the
+        rules look at what is seen, also ``seen`` and ``num_unseen``, and where the focus is looked
+        for, ``focus``. The volumes are those of the
         acquisition; how late each has begun is in the start document of its run.
     """
     found = yield from acquisition(acquisition_uid)
@@ -182,17 +189,24 @@ def time_lapse(
             until.timestamp() if until else None,
             tuple(rules or ()),
         ),
+        refocus=Refocus(
+            num_points_per_focus,
+            light_sheet,
+            replace(request, view=view, line=shots[0].line, power_percent=shots[0].power_percent),
+        ),
         num_failures=num_failures,
         stage=stage,
         focus=focus,
         light_sheet=light_sheet,
-        stages=stages,
     )
     yield from lapse.run()
     return {
         "acquisition_uid": found.uid,
         "num_taken": sum(course.taken for course in schedule.courses),
-        "embryos": {course.name: course.report() for course in schedule.courses},
+        "embryos": {
+            course.name: {**course.report(), **lapse.refocus.report(course.name)}
+            for course in schedule.courses
+        },
     }
 
 
@@ -227,11 +241,11 @@ class _TimeLapse:
     shots: list[_Shot]
     request: VolumeRequest
     limits: Limits
+    refocus: Refocus
     num_failures: int
     stage: XYStage
     focus: FocusDrive
     light_sheet: LightSheet
-    stages: list[Stage]
     failures_in_a_row: int = 0
     at: str = ""
     looking: dict[str, Any] = field(default_factory=dict)
@@ -249,6 +263,7 @@ class _TimeLapse:
             if course.ended_by:
                 continue
             yield from self._go_to(course)
+            yield from self.refocus.before(course)
             begun_s = yield from wait_until(course.due_s)
             if (yield from self._take_all(course, begun_s)):
                 self.schedule.taken(course, begun_s, self.limits.interval_s(course, spent))
@@ -336,7 +351,7 @@ class _TimeLapse:
         told = {**said, "due_s": course.due_s, "late_s": course.late_s(begun_s)}
         if course.seen is not None:
             told["seen"] = asdict(course.seen)
-        volume = take_volume(request, self.light_sheet, self.stages, {"time_lapse": told})
+        volume = take_volume(request, self.light_sheet, [], {"time_lapse": told})
         try:
             taken = yield from bpp.stage_wrapper(volume, [self.light_sheet])
         except FailedStatus as error:

@@ -80,6 +80,13 @@ class Core:
         """Return MMCore's device type of `label`, such as ``"XYStage"`` or ``"Camera"``."""
         return loading.kind(self._mmc, label)
 
+    def adapter(self, label: str) -> str:
+        """Return which adapter of which library a device is, as ``"ASITiger: XYStage"``."""
+        found: list[str] = self.ask(
+            label, lambda mmc: [mmc.getDeviceLibrary(label), mmc.getDeviceName(label)]
+        )
+        return ": ".join(found)
+
     def versions(self) -> dict[str, str]:
         """Return the versions of MMCore, its device interface and pymmcore-plus."""
         return {
@@ -196,6 +203,11 @@ class Core:
                 f"{label} was told to read (x, y, width, height) = {roi} of its sensor and reads "
                 f"{found}. Correct roi in the instrument file."
             )
+
+    def roi(self, label: str) -> tuple[int, int, int, int]:
+        """Read back which (x, y, width, height) of its sensor a camera reads, in pixels."""
+        x, y, width, height = self.ask(label, lambda mmc: mmc.getROI(label))
+        return int(x), int(y), int(width), int(height)
 
     def significant_bits(self, label: str) -> int:
         """Return how many bits of a pixel a camera uses."""

@@ -27,6 +27,7 @@ class ProposeBody(OwnBody):
     ttl_s: Annotated[float, Field(ge=1, le=_DAYS_S, allow_inf_nan=False)] = Field(
         3600.0, description="After so many seconds it cannot be approved any more."
     )
+    idempotency_key: IdempotencyKey = None
 
 
 class ProposalsBody(OwnBody):
@@ -100,7 +101,9 @@ async def _propose(call: Call[ProposeBody]) -> Given:
     item = requested_item(body.item, call.principal)
 
     def propose() -> Given:
-        return layer.propose(call.principal, item, ttl_s=body.ttl_s, note=body.note).message()
+        key = body.idempotency_key
+        made = layer.propose(call.principal, item, ttl_s=body.ttl_s, note=body.note, key=key)
+        return made.message()
 
     return await run_in_threadpool(propose)
 
@@ -145,6 +148,7 @@ PROPOSAL_ROUTES = (
         summary="Ask a person to approve an item",
         scope=Scope.PROPOSE,
         body=ProposeBody,
+        headers=("Idempotency-Key",),
         answer=ProposalAnswer,
         errors=(409,),
         changes=True,

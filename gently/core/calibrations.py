@@ -87,14 +87,17 @@ class Calibrations:
         self._instrument = instrument
         self._kept = self._read()
 
+    def latest(self) -> Mapping[tuple[str, ViewName], KeptCalibration]:
+        """Return the latest of this instrument, by light sheet and view; valid or not."""
+        return {(kept.light_sheet, kept.view): kept for kept in self._kept if self._is_ours(kept)}
+
     def apply(self, devices: Mapping[str, HardwareDevice]) -> None:
         """Let each light sheet use its latest calibration.
 
         One that has come to its end, too: the light sheet refuses to light slices by it. What the
         instrument file says has been found to be wrong, and is no way out.
         """
-        latest = {(kept.light_sheet, kept.view): kept for kept in self._kept if self._is_ours(kept)}
-        for kept in latest.values():
+        for kept in self.latest().values():
             device = devices.get(kept.light_sheet)
             if not isinstance(device, LightSheet):
                 continue

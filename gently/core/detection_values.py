@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from gently.core.errors import FieldError, GentlyError, WrongStateError
 from gently.detector_child import Finding, View
+from plans import UnansweredError
 from storage import LABELS, VolumeRecord
 
 __all__ = [
@@ -28,7 +29,7 @@ class DetectionNotFoundError(GentlyError):
     """There is no such detection."""
 
 
-class SharpestFailedError(GentlyError):
+class SharpestFailedError(GentlyError, UnansweredError):
     """The pictures of a sweep could not be looked at; says why."""
 
 

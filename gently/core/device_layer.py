@@ -326,12 +326,19 @@ class DeviceLayer:
         summary = self.check(item)
         return Accepted(self.queue.execute(item), summary)
 
-    def propose(self, by: Principal, item: Item, *, ttl_s: float, note: str | None) -> Proposal:
-        """Ask a person to approve an item that would run; raises `PlanRefusedError`."""
+    def propose(
+        self, by: Principal, item: Item, *, ttl_s: float, note: str | None, key: str | None = None
+    ) -> Proposal:
+        """Ask a person to approve an item that would run; raises `PlanRefusedError`.
+
+        A request that comes again with its `key` is answered by what it has proposed before.
+        """
+        if (before := self.access.proposals.proposed(by, item, key)) is not None:
+            return before
         report = self._followed(self._bound(item), item)
         report.raise_refusals()
         found = report.model_dump(mode="json")
-        return self.access.proposals.propose(by, item, found, ttl_s=ttl_s, note=note)
+        return self.access.proposals.propose(by, item, found, ttl_s=ttl_s, note=note, key=key)
 
     def stop(self, reason: str) -> StopReport:
         """Stop everything; see `gently.core.stop`. Blocks for up to 7 s."""

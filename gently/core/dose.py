@@ -11,6 +11,7 @@ import logging
 import math
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,8 +66,8 @@ GROUP BY embryo, session_id ORDER BY embryo, min(begun)
 _TOTAL: Final = f"SELECT {_COLUMNS}"
 _GIVEN: Final = """
 UPDATE light SET
-    energy_mj = iif(?2 > 0, energy_mj * ?2 / planned_ms, 0),
-    requested_mj = iif(?2 > 0, requested_mj * ?2 / planned_ms, 0),
+    energy_mj = iif(?2 > 0, energy_mj * ?2 / light_ms, 0),
+    requested_mj = iif(?2 > 0, requested_mj * ?2 / light_ms, 0),
     light_ms = ?2
 WHERE uid = ?1
 """
@@ -117,15 +118,21 @@ class PlannedLight:
         on all the time.
     slices
         How many there are to be.
-    follows
-        Whether it is one of several that are taken without a pause, and not the first.
+    number
+        Of the volume, among several that are taken without a pause; from 0.
+    stacks_before
+        Of those and of the other side, which come before it.
+    ahead
+        How many more the controller will take by itself after it.
     """
 
     dose: Dose
     requested_mj: float | None = None
     slice_ms: float | None = None
     slices: int = 1
-    follows: bool = False
+    number: int = 0
+    stacks_before: int = 0
+    ahead: int = 0
 
     @classmethod
     def of(cls, spec: VolumeSpec) -> "PlannedLight":
@@ -134,23 +141,47 @@ class PlannedLight:
         lit_ms = _number(said.get("lit_ms"))
         if lit_ms is None:
             return cls(Dose(slices * spec.exposure_ms, None), slices=slices)
+        siblings = spec.metadata.get("siblings")
+        views = 1 + len(siblings) if isinstance(siblings, list) else 1
+        is_second = views > 1 and spec.metadata.get("view") == "b"
+        number = int(_number(_mapping(spec.metadata.get("repeat")).get("number")) or 0)
+        row, round_ = (int(_number(said.get(name)) or 1) for name in ("row", "round"))
         return cls(
             Dose.of(lit_ms / 1000, _number(said.get("power_mw"))),
             Dose.of(lit_ms / 1000, _number(said.get("requested_mw"))).energy_mj,
             _number(said.get("slice_ms")),
             slices,
-            bool(_mapping(spec.metadata.get("repeat")).get("number")),
+            number=number,
+            stacks_before=views * number + is_second,
+            ahead=max(0, min(row - 1 - number, round_ - 1 - number % round_)),
         )
 
+    @property
+    def at_most(self) -> Dose:
+        """Its light and that of the volumes that the controller takes after it by itself."""
+        return sum([self.dose] * self.ahead, self.dose)
+
     def given_ms(self, lit_s: float) -> float:
-        """Return for how long it has shone at most, of a light that was off after so long."""
+        """Return for how long it has shone at most, with what came after it by itself.
+
+        Parameters
+        ----------
+        lit_s
+            From the light of the first of its row being let through to its being off.
+        """
         planned_ms = self.dose.light_ms
-        if self.follows:  # its light may have begun before it was asked for
-            return planned_ms
         if self.slice_ms is None:
             return min(planned_ms, 1000 * lit_s)
-        pulses = math.ceil(1000 * lit_s / self.slice_ms)
-        return planned_ms * min(1.0, pulses / self.slices)
+        pulses = math.ceil(1000 * lit_s / self.slice_ms) - self.stacks_before * self.slices
+        return planned_ms * min(1.0 + self.ahead, max(0, pulses) / self.slices)
+
+
+@dataclass
+class _Row:
+    """Volumes that are taken without a pause, often one: since when, and the newest of them."""
+
+    newest_uid: str
+    lit_since_s: float | None = None
 
 
 class DoseLedger:
@@ -175,6 +206,8 @@ class DoseLedger:
         self._path = path
         self._budget = budget or DoseBudget()
         self._using = threading.Lock()
+        self._row: dict[str, _Row] = {}
+        """By camera, the latest row of volumes that were taken without a pause."""
         with self._explained():
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._prepare(store)
@@ -190,21 +223,48 @@ class DoseLedger:
     def beginning(self, spec: VolumeSpec) -> Iterator[None]:
         """Note a volume that is about to be begun, with what is planned of its light.
 
+        What the controller will take after it by itself is counted with it, until that is begun.
+
         Raises
         ------
         DoseError
             If it would be more than its embryo may have.
         """
-        self._check(spec)
-        self._insert([(spec, datetime.now(UTC))])
+        light = PlannedLight.of(spec)
+        row = self._row.get(spec.camera)
+        if light.number and row is not None:
+            self.given(row.newest_uid, light.dose.light_ms)
+            row.newest_uid = spec.uid
+        else:
+            self._row[spec.camera] = row = _Row(spec.uid)
+        self._check(spec.embryo, light)
+        self._insert([(spec, datetime.now(UTC), light.at_most)])
         try:
             yield
         except BaseException:
-            self.given(spec.uid, 0.0)
+            self.unlit(spec)
             raise
 
+    def lit(self, spec: VolumeSpec) -> None:
+        """Note that the light of a volume is on, or is about to be."""
+        row = self._row[spec.camera]
+        if row.lit_since_s is None:
+            row.lit_since_s = time.monotonic()
+
+    def unlit(self, spec: VolumeSpec) -> None:
+        """Note that a volume was given up before its light went on."""
+        if self._row[spec.camera].lit_since_s is None:  # else that of the one before is on
+            self.given(spec.uid, 0.0)
+
+    def dark(self, spec: VolumeSpec) -> None:
+        """Note that the light is off, read back, before a volume was whole."""
+        since_s = self._row[spec.camera].lit_since_s
+        if since_s is not None:
+            light = PlannedLight.of(spec)
+            self.given(spec.uid, light.given_ms(time.monotonic() - since_s))
+
     def given(self, uid: str, light_ms: float) -> None:
-        """Note that a volume had less light than planned; if that fails, it counts as planned."""
+        """Note what light a volume had; if that fails, it counts as planned."""
         try:
             with self._using, self._explained():
                 self._db.execute(_GIVEN, (uid, light_ms))
@@ -248,26 +308,31 @@ class DoseLedger:
             self._db.executescript(_FROM_1)
         elif version < _VERSION:
             self._db.executescript(_SCHEMA)
-            self._insert([(record.spec, record.created) for record in _all(store)])
+            self._insert(
+                [(one.spec, one.created, PlannedLight.of(one.spec).dose) for one in _all(store)]
+            )
 
-    def _check(self, spec: VolumeSpec) -> None:
-        if not spec.embryo:
+    def _check(self, embryo: str, light: PlannedLight) -> None:
+        if not embryo or self._budget == DoseBudget():
             return
-        had = self.total(spec.embryo)
-        if excess := self._budget.excess(had + PlannedLight.of(spec).dose):
+        had = self.total(embryo)
+        if excess := self._budget.excess(had + light.at_most):
             raise DoseError(
-                f"{spec.embryo} would have had {excess} that one embryo may have, and had "
+                f"{embryo} would have had {excess} that one embryo may have, and had "
                 f"{had.light_ms:.6g} ms: the volume is not begun. Leave it alone, or raise the "
                 "budget in the settings."
             )
 
-    def _insert(self, volumes: Sequence[tuple[VolumeSpec, datetime]]) -> None:
+    def _insert(self, volumes: Sequence[tuple[VolumeSpec, datetime, Dose]]) -> None:
         rows = []
-        for spec, begun in volumes:
+        for spec, begun, dose in volumes:
             light = PlannedLight.of(spec)
+            requested_mj = light.requested_mj
+            if requested_mj is not None and light.dose.light_ms:
+                requested_mj *= dose.light_ms / light.dose.light_ms
             row = (spec.uid, begun.timestamp(), spec.session_id, spec.embryo)
-            amounts = (light.dose.light_ms, light.dose.energy_mj, light.requested_mj)
-            rows.append((*row, *amounts, light.dose.light_ms))
+            amounts = (dose.light_ms, dose.energy_mj, requested_mj, light.dose.light_ms)
+            rows.append((*row, *amounts))
         with self._using, self._explained():
             self._db.executemany(
                 "INSERT OR IGNORE INTO light VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows

@@ -1,6 +1,5 @@
 """The sink: it introduces the devices' frames to the store's writer."""
 
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -8,7 +7,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from devices import AcquiredVolume, AcquisitionError, DeviceError, StoppedError
-from gently.core.dose import DoseLedger, PlannedLight
+from gently.core.dose import DoseLedger
 from gently.core.operations import Metrics
 from storage import FrameInfo, VolumeRecord, VolumeWriter
 
@@ -41,11 +40,13 @@ class Sink:
         self._published = published
         self._metrics = metrics
         self._doses = doses
-        self._lit_since_s: float | None = None
+        self._is_lit = False
+        self._is_whole = False
 
     def lit(self) -> None:
         """Take note that the light is on, or is about to be."""
-        self._lit_since_s = time.monotonic()
+        self._is_lit = True
+        self._doses.lit(self._writer.spec)
 
     def write(self, frame: NDArray[Any], *, index: int, delta_t_s: float, z_um: float) -> None:
         """Write a frame, and count it."""
@@ -59,6 +60,7 @@ class Sink:
 
     def finish(self) -> AcquiredVolume:
         """Publish the volume, and tell of it."""
+        self._is_whole = True
         return self._told(self._writer.finish())
 
     def keep(self, reason: str) -> AcquiredVolume:
@@ -79,18 +81,15 @@ class Sink:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        until_s = time.monotonic()
+        if not self._is_lit:  # it was given up before
+            self._doses.unlit(self._writer.spec)
+        elif not self._is_whole and _is_dark_after(error):
+            self._doses.dark(self._writer.spec)
         self._writer.__exit__(kind, error, traceback)
-        if self._lit_since_s is None:  # it was given up before
-            self._doses.given(self._writer.spec.uid, 0.0)
-        elif error is not None and _is_dark_after(error):
-            light = PlannedLight.of(self._writer.spec)
-            given_ms = light.given_ms(until_s - self._lit_since_s)
-            self._doses.given(self._writer.spec.uid, given_ms)
         self._metrics.back_pressure.inc(self._writer.back_pressure_s)
 
 
-def _is_dark_after(error: BaseException) -> bool:
+def _is_dark_after(error: BaseException | None) -> bool:
     """Whether the light was read back as off before an error came here.
 
     What devices raise otherwise may be just that it was not.

@@ -12,12 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from devices import HardwareDevice, Instrument
+from devices import HardwareDevice, Instrument, LightSource
 from gently.core.errors import WrongStateError
 from gently.core.queue import PlanQueue
 from gently.core.runner import Order, Runner
 
-__all__ = ["DeviceAfterStop", "StopReport", "stop_everything", "stop_for_good"]
+__all__ = ["DeviceAfterStop", "StopReport", "stop_devices", "stop_everything", "stop_for_good"]
 
 LOGGER = logging.getLogger(__name__)
 _DEVICE_S = 2.0
@@ -84,8 +84,9 @@ def stop_everything(
 ) -> StopReport:
     """Stop every device at once, end the plan, and read everything back.
 
-    Blocks for as long as the slowest device needs, 7 s at most. From the first line on
-    nothing new moves; motions are allowed again once the plan has ended.
+    Blocks for as long as the devices need, and of those that hang for no more than 2 s, thrice, and
+    5 s for the plan. From the first line on nothing new moves; motions are allowed again once the
+    plan has ended.
     """
     began = time.monotonic()
     devices = instrument.devices
@@ -94,16 +95,7 @@ def stop_everything(
     stopping = _Round(devices, _stop)  # without waiting for the plan
     errors = stopping.errors()
     ended = plan.ended.wait(_PLAN_S)
-    readings: dict[str, Any] = {}
-
-    def read_back(device: HardwareDevice) -> None:
-        with instrument.core.past_the_queue():
-            try:
-                device.check_safe()
-            finally:  # one that is not safe is read as well: where it is matters most
-                readings[device.name] = device.readback()
-
-    errors = {**_Round(devices, read_back).errors(), **errors}
+    found = _read_back(instrument, errors)
     if ended:
         instrument.core.release()
     else:
@@ -111,14 +103,20 @@ def stop_everything(
             target=_release_later, args=(instrument, plan.ended), name="release", daemon=True
         ).start()
     return StopReport(
-        devices={
-            name: DeviceAfterStop(name not in errors, readings.get(name, {}), errors.get(name))
-            for name in devices
-        },
+        devices=found,
         item_uid=plan.item.item_uid if plan.item else None,
         plan_ended=ended,
         seconds=time.monotonic() - began,
     )
+
+
+def stop_devices(instrument: Instrument) -> Mapping[str, DeviceAfterStop]:
+    """Stop every device at once and read it back, where no plan runs; blocks as `stop_everything`.
+
+    Nothing moves afterwards, until the core is released.
+    """
+    instrument.core.latch()
+    return _read_back(instrument, _Round(instrument.devices, _stop).errors())
 
 
 def stop_for_good(instrument: Instrument, runner: Runner, timeout_s: float) -> bool:
@@ -137,6 +135,28 @@ def stop_for_good(instrument: Instrument, runner: Runner, timeout_s: float) -> b
 
 def _stop(device: HardwareDevice) -> None:
     device.stop()
+
+
+def _read_back(instrument: Instrument, errors: Mapping[str, str]) -> Mapping[str, DeviceAfterStop]:
+    """Return what is found of each device after a stop, with what went wrong in it."""
+    readings: dict[str, Any] = {}
+
+    def look(device: HardwareDevice) -> None:
+        with instrument.core.past_the_queue():
+            try:
+                device.check_safe()
+            finally:  # one that is not safe is read as well: where it is matters most
+                readings[device.name] = device.readback()
+
+    # The lights first here, too: each takes more than one answer.
+    lights = {light.name: light for light in instrument.lights}
+    others = {name: one for name, one in instrument.devices.items() if name not in lights}
+    for part in (lights, others):
+        errors = {**_Round(part, look).errors(), **errors}
+    return {
+        name: DeviceAfterStop(name not in errors, readings.get(name, {}), errors.get(name))
+        for name in instrument.devices
+    }
 
 
 def _release_later(instrument: Instrument, ended: threading.Event) -> None:
@@ -171,7 +191,11 @@ class _PlanEnd:
 
 
 class _Round:
-    """Does something with every device at the same time, each on a thread of its own."""
+    """Does something with every device at the same time, each on a thread of its own.
+
+    Time is up when none has ended for a while: those on one serial line can only do so one after
+    the other, at an eighth of a second for each question.
+    """
 
     def __init__(
         self, devices: Mapping[str, HardwareDevice], act: Callable[[HardwareDevice], None]
@@ -180,8 +204,11 @@ class _Round:
         self._deadline = time.monotonic() + _DEVICE_S
         self._errors = dict.fromkeys(devices, f"did not answer within {_DEVICE_S:g} s")
         self._threads = [
-            threading.Thread(target=self._do, args=(device,), name=f"stop {name}", daemon=True)
-            for name, device in devices.items()
+            threading.Thread(
+                target=self._do, args=(device,), name=f"stop {device.name}", daemon=True
+            )
+            # The lights first, whose answers on a slow line would come behind all others.
+            for device in sorted(devices.values(), key=lambda one: not isinstance(one, LightSource))
         ]
         for thread in self._threads:
             thread.start()
@@ -189,7 +216,8 @@ class _Round:
     def errors(self) -> dict[str, str]:
         """Wait until all is done, or time is up; return what went wrong, by name."""
         for thread in self._threads:
-            thread.join(max(0.0, self._deadline - time.monotonic()))
+            while thread.is_alive() and (left_s := self._deadline - time.monotonic()) > 0:
+                thread.join(left_s)
         return dict(self._errors)
 
     def _do(self, device: HardwareDevice) -> None:
@@ -199,3 +227,4 @@ class _Round:
             self._errors[device.name] = str(error)
         else:
             del self._errors[device.name]
+        self._deadline = time.monotonic() + _DEVICE_S

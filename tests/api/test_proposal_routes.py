@@ -142,6 +142,23 @@ def test_a_decision_that_is_sent_again_with_its_key_is_answered_as_the_first_tim
     assert answers[0]["state"] == "rejected"
 
 
+def test_a_proposal_that_is_sent_again_with_its_key_is_one(
+    client: TestClient, owl: Headers, ada: Headers
+) -> None:
+    keyed = {**owl, "Idempotency-Key": "lost answer"}
+    first = propose(client, keyed)
+    assert propose(client, keyed) == first
+    assert propose(client, owl)["proposal_uid"] != first["proposal_uid"]
+    assert approve(client, first, ada)["state"] == "approved"
+    assert propose(client, keyed)["state"] == "approved"
+    other = {"item": plan("sleep", duration_s=0.02)}
+    refused = client.post("/api/proposals", json=other, headers=keyed)
+    assert refused.status_code == 409
+    assert "take a new one for each" in refused.json()["detail"]
+    mine = propose(client, {**ada, "Idempotency-Key": "lost answer"})
+    assert mine["proposal_uid"] != first["proposal_uid"], "it is another client's key"
+
+
 def test_an_agent_that_may_command_still_approves_nothing(
     client: TestClient, layer: DeviceLayer, owl: Headers, ada: Headers
 ) -> None:

@@ -1,6 +1,7 @@
 """Stop: in any state, past anything that hangs, and it reports what was read back."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from bluesky.utils import MsgGenerator
 from devices import (
     CoreError,
     FocusDrive,
+    HardwareDevice,
     Instrument,
     PlannedVolume,
     Shutter,
@@ -377,6 +379,24 @@ def test_of_several_devices_only_the_one_whose_call_hangs_is_named(
         with pytest.raises(StoppedError):
             motion.wait(10)
         faulty.close()
+
+
+def test_devices_that_answer_one_after_the_other_on_a_slow_line_are_waited_for(
+    instrument: Instrument, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stop_module, "_DEVICE_S", 0.3)
+    line = threading.Lock()
+    began = time.monotonic()
+    for device in instrument.devices.values():
+
+        def answer(device: HardwareDevice = device) -> None:
+            with line:
+                time.sleep(0.15)
+
+        monkeypatch.setattr(device, "check_safe", answer)
+    report = stop(instrument, lab)
+    assert time.monotonic() - began > 0.15 * len(instrument.devices) > stop_module._DEVICE_S
+    assert report.success, report.message()["msg"]
 
 
 def test_at_the_end_of_the_process_no_plan_that_hangs_keeps_the_light_on_meanwhile(

@@ -1,5 +1,7 @@
 """An instrument is built whole, or not at all, and put away in the dark."""
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,6 +164,25 @@ def test_closing_says_which_device_refused_and_closes_the_others(
         monkeypatch.setattr(faults.Drive, "stop", refuse)
     assert "Drive: the controller is off" in caplog.text
     assert not gate.is_open
+
+
+def test_devices_that_answer_one_after_the_other_on_a_slow_line_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("devices.instrument._CLOSE_S", 0.3)
+    line = threading.Lock()
+
+    def answer() -> None:
+        with line:
+            time.sleep(0.15)
+
+    with demo.booted(faults.written_to(tmp_path), tmp_path) as bench:
+        names = list(bench.instrument.devices)
+        for device in bench.instrument.devices.values():
+            monkeypatch.setattr(device, "check_safe", answer)
+    assert 0.15 * len(names) > 0.3
+    assert all(f"at the end {name} " in caplog.text for name in names)
+    assert "not safe" not in caplog.text
 
 
 def test_a_device_that_hangs_keeps_neither_the_light_on_nor_the_end_away(

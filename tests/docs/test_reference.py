@@ -23,6 +23,8 @@ from devices import HardwareDevice, InstrumentFile, instrument_file
 from gently.agent.commands import BUILTINS
 from gently.agent.run_once import Exit
 from gently.api import ROUTES, SOCKETS
+from gently.check import Finding, Group, LightUsed, Measured, Report, Status
+from gently.check import cli as check_cli
 from gently.core.detection_values import DetectionState
 from gently.core.lifecycle import ItemState, Step
 from gently.core.operations import cli as audit_cli
@@ -307,6 +309,23 @@ def test_every_command_and_option_of_the_audit_is_documented() -> None:
         if option.startswith("--") and option != "--help"
     }
     assert {word.split()[0] for word in code(text) if word.startswith("--")} == options
+
+
+def test_every_option_of_the_check_and_every_key_of_its_report_is_documented() -> None:
+    text = section(COMMAND_LINE, "## `gently-check`")
+    options = {
+        option
+        for action in check_cli._parser()._actions
+        for option in action.option_strings
+        if option.startswith("--") and option != "--help"
+    }
+    assert {word.split()[0] for word in code(text) if word.startswith("--")} == options
+    report = section(COMMAND_LINE, "### The report")
+    documented = {word for cell in rows(report) for word in code(cell)}
+    keys = {*Report.model_fields, *Report.model_computed_fields, *Finding.model_fields}
+    assert documented == keys
+    values = {str(one) for kind in (Group, Status) for one in kind}
+    assert {*values, *LightUsed.model_fields, *Measured.model_fields} <= code(report)
 
 
 # ---------------------------------------------------------------------- watch and audit

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from bluesky.utils import FailedStatus, RunEngineInterrupted
 
-from devices import AcquisitionError, DoseError
+from devices import AcquisitionError, DoseError, LimitError
 from gently.core.detection_values import LookFailedError
 from gently.detector_child import Look
 from plans import Embryo, Rule, TakenPoint, time_lapse
@@ -28,8 +28,7 @@ def answers(bench: Bench, run_engine: Any) -> ShelfAnswers:
 def lapse(bench: Bench, *embryos: Embryo, **changes: Any) -> Any:
     asked = {"num_points": 2, "interval_s": 0.0, "num_slices": 2, "exposure_ms": 1.0, **changes}
     devices = {"stage": bench.stage, "focus": bench.focus, "light_sheet": bench.sheet}
-    stages = [bench.stage, bench.focus]
-    return time_lapse(list(embryos or (ONE, TWO)), **asked, **devices, stages=stages)
+    return time_lapse(list(embryos or (ONE, TWO)), **asked, **devices)
 
 
 def run(run_engine: Any, plan: Any) -> dict[str, Any]:
@@ -203,6 +202,13 @@ def test_an_embryo_that_may_have_no_more_light_is_left_alone_and_the_others_go_o
     result = run(run_engine, lapse(bench, num_points=3))
     assert result["embryos"]["one"]["ended_by"].startswith("budget: one would have had 30 ms")
     assert answers.places == [("one", 0), ("two", 0), ("two", 1), ("two", 2)]
+
+
+def test_a_light_without_a_sheet_is_not_followed(
+    bench: Bench, run_engine: Any, answers: ShelfAnswers
+) -> None:
+    with pytest.raises(LimitError, match="leave num_points_per_focus out"):
+        run(run_engine, lapse(bench, num_points_per_focus=2))
 
 
 def looks(**found: Any) -> Look:

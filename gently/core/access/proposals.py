@@ -69,8 +69,8 @@ class Proposal:
         Of the item that it becomes when it is approved.
     decided_by, decided, reason
         Who decided, when, and why.
-    key
-        The idempotency key of the request that decided it, if it came with one.
+    proposed_key, key
+        The idempotency keys of the requests that proposed and decided it, if they came with any.
     """
 
     item: Mapping[str, Any]
@@ -87,12 +87,13 @@ class Proposal:
     decided_by: str | None = None
     decided: float | None = None
     reason: str | None = None
+    proposed_key: str | None = None
     key: str | None = None
 
     def message(self) -> dict[str, Any]:
         """Return it as it is sent."""
         found = asdict(self)
-        del found["key_id"], found["key"]
+        del found["key_id"], found["key"], found["proposed_key"]
         return found
 
     def is_answer_to(self, key: str | None, state: ProposalState) -> bool:
@@ -164,8 +165,12 @@ class Proposals:
         *,
         ttl_s: float,
         note: str | None = None,
+        key: str | None = None,
     ) -> Proposal:
-        """Ask for the approval of an item that has been found good; raises `ProposalError`."""
+        """Ask for the approval of an item that has been found good; raises `ProposalError`.
+
+        With the `key` of a request that has proposed it before, that proposal is the answer.
+        """
         now = self._clock()
         proposal = Proposal(
             item=_content(item),
@@ -176,8 +181,11 @@ class Proposals:
             made=now,
             expires=now + ttl_s,
             note=note,
+            proposed_key=key,
         )
         with self._lock:
+            if (before := self.proposed(by, item, key)) is not None:
+                return before
             waiting = [one for one in self._in_state(ProposalState.PROPOSED) if not self._late(one)]
             if len(waiting) >= MOST_OPEN:
                 raise ProposalError(
@@ -186,6 +194,31 @@ class Proposals:
             self._write(proposal)
         self._announce(proposal)
         return proposal
+
+    def proposed(self, by: Principal, item: Item, key: str | None) -> Proposal | None:
+        """Return what the same request of the same client has proposed before, if it has.
+
+        Raises
+        ------
+        ProposalError
+            If it has proposed something else.
+        """
+        if key is None:
+            return None
+        rows = self._database.rows(
+            "SELECT body FROM proposal WHERE json_extract(body, '$.proposed_key') = ? "
+            "AND json_extract(body, '$.key_id') = ?",
+            *(key, by.key_id),
+        )
+        if not rows:
+            return None
+        before = _decoded(rows[0][0])
+        if before.digest != digest(item):
+            raise ProposalError(
+                f"The idempotency key of {item.name} was used for another proposal before, "
+                f"{before.proposal_uid}; take a new one for each."
+            )
+        return self._as_it_is(before)
 
     def get(self, proposal_uid: str) -> Proposal:
         """Return a proposal; raises `ProposalNotFoundError`."""
