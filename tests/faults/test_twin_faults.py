@@ -266,7 +266,10 @@ class TestAControllerThatStopsAnswering:
         assert_it_went_well(bench, FAR)
         assert bench.world.x.position_um() == 900
 
-    def test_and_a_stop_that_says_what_it_does_not_know(self, bench: TwinBench) -> None:
+    def test_and_a_stop_that_says_what_it_does_not_know(
+        self, bench: TwinBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("gently.core.stop._DEVICE_S", 1.0)
         item = bench.begin(LONG)
         until(lambda: bench.is_lit)
         with bench.faults.controller_silent():
