@@ -80,7 +80,7 @@ def test_each_camera_that_is_not_as_it_was_told_drops_a_frame_or_caps_its_exposu
 def test_a_gate_that_sticks_is_named_and_no_light_is_used_any_more(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devices.light._REST_S", 0.05)
+    monkeypatch.setattr("devices.light._MOMENT_S", 0.05)
     faults, lasers = rig.hub.faults, rig.bench.instrument.devices["lasers"]
 
     def stick(device: HardwareDevice) -> None:

@@ -34,7 +34,7 @@ LAPSE = Plan(
 FOCUS = Plan("focus", {})
 STAGE = Plan("move_stage", {"x_um": 30, "y_um": 20})
 FAR = Plan("move_stage", {"x_um": 900, "y_um": 0})
-SHORT = "4 of 12 frames|piezo_a .*not follow"  # whichever is seen first: it is back by then
+SHORT = "4 of 12 frames"
 POWER = ("Coherent-Scientific Remote", "Laser 488-150C - PowerSetpoint (%)")
 
 
