@@ -43,7 +43,8 @@ from devices.piezo import Piezo
 from devices.scanner import Scanner
 from devices.shutter import Shutter
 from devices.stage import FocusDrive, Stage, XYStage
-from devices.triggered import Calibration, TriggeredSlicer
+from devices.triggered import TriggeredSlicer
+from devices.triggered_view import Calibration
 
 __all__ = [
     "AcquiredVolume",

@@ -33,7 +33,8 @@ from devices.shutter import Shutter
 from devices.slicing import Slicer, Stepper, View
 from devices.stage import FocusDrive, Stage, XYStage
 from devices.stage_space import ALONG_Z, Axes
-from devices.triggered import Calibration, TriggeredSlicer, TriggeredView
+from devices.triggered import TriggeredSlicer
+from devices.triggered_view import Calibration, TriggeredView
 
 __all__ = ["Builder"]
 

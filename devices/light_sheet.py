@@ -22,7 +22,8 @@ from devices.slicing import Places, Slicer
 from devices.stage import Stage
 from devices.stream_documents import stream_documents
 from devices.taking import Order, Parts, Taking
-from devices.triggered import Calibration, TriggeredSlicer
+from devices.triggered import TriggeredSlicer
+from devices.triggered_view import Calibration
 
 __all__ = ["LightSheet"]
 

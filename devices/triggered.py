@@ -9,10 +9,9 @@ frames are told apart by their tags.
 import logging
 import threading
 import time
-from collections import defaultdict, deque
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,111 +19,19 @@ from devices.core import Core
 from devices.errors import CoreTimeoutError, DeviceError, LimitError, StoppedError
 from devices.frames import PlannedVolume, ViewName, VolumeRequest
 from devices.lasers import Lasers
-from devices.piezo import Piezo
 from devices.properties import Properties, Value
-from devices.scanner import IDLE, SPIM_STATE, Scanner, refuse_unless_idle
-from devices.slicing import Course, Places, Slice, Slices, View, check_sweep
+from devices.rows import one_after_another, rounds
+from devices.scanner import IDLE, SPIM_STATE, refuse_unless_idle
+from devices.slicing import Course, Places, Slice, Slices, check_sweep
 from devices.sweep_watch import SweepWatch
 from devices.timing import CameraClock, Timing, slice_timing
+from devices.triggered_view import Calibration, TriggeredView
 
-__all__ = ["Calibration", "TriggeredSlicer", "TriggeredView"]
+__all__ = ["TriggeredSlicer"]
 
 LOGGER = logging.getLogger(__name__)
-_TRIANGLE = "1 - Triangle"
-_SYNCED = "3 - Enabled with axes synced"
 _TRIGGER_SOURCE = "TRIGGER SOURCE"
 _REPEATS = "SPIMNumRepeats"
-_LEASH_S = 10.0
-"""What the controller is told to take by itself at most, unless a single volume takes longer.
-
-If this process dies, the light goes on for no longer than that.
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """Where a scanner's sheet lies in the focus of a piezo: ``piezo_um = slope · deg + offset``.
-
-    Parameters
-    ----------
-    slope_um_per_deg
-        Positive: the piezo and the sheet are numbered in the same direction.
-    offset_um
-        Of the piezo, when the scanner's y is at 0.
-    uid
-        Of the measurement; empty if it is that of the instrument file.
-    valid_until_s
-        By when it may be used, in s since 1970; None if it has no end.
-    """
-
-    slope_um_per_deg: float
-    offset_um: float
-    uid: str = ""
-    valid_until_s: float | None = None
-
-    def deg(self, piezo_um: float) -> float:
-        """Return the scanner's y for a place of the piezo."""
-        return (piezo_um - self.offset_um) / self.slope_um_per_deg
-
-
-@dataclass(frozen=True, kw_only=True)
-class TriggeredView(View):
-    """A side that is lit by a scanner.
-
-    Parameters
-    ----------
-    camera, drive, axes
-        As of `View`; the drive is a piezo.
-    scanner
-        What lights it.
-    calibration
-        Of the scanner and the piezo.
-    sheet_width_deg, sheet_center_deg
-        How far the scanner's x goes to make the sheet, from end to end, and around where.
-    """
-
-    drive: Piezo
-    scanner: Scanner
-    calibration: Calibration
-    sheet_width_deg: float
-    sheet_center_deg: float
-
-    def check_sheet(self) -> None:
-        """Raise `LimitError` if the sheet is wider than the scanner may turn."""
-        for sign in (-1, 1):
-            self.scanner.checked("x", self.sheet_center_deg + sign * self.sheet_width_deg / 2)
-
-    def mirror(self, request: VolumeRequest, center_um: float) -> dict[str, Value]:
-        """Return what the scanner is told: of the sheet, and of its way through the sample."""
-        axes = {
-            "X": (self.sheet_width_deg, self.sheet_center_deg),
-            "Y": self._way_deg(request, center_um),
-        }
-        told: dict[str, Value] = {"BeamEnabled": "No"}
-        for axis, (amplitude_deg, offset_deg) in axes.items():
-            told |= {
-                f"FilterFreq{axis}(kHz)": self.scanner.filter_khz,
-                f"SingleAxis{axis}Amplitude(deg)": amplitude_deg,
-                f"SingleAxis{axis}Offset(deg)": offset_deg,
-                f"SingleAxis{axis}Pattern": _TRIANGLE,
-                f"SingleAxis{axis}Mode": _SYNCED,
-            }
-        return told
-
-    def _way_deg(self, request: VolumeRequest, center_um: float) -> tuple[float, float]:
-        """Return how far the scanner's y goes, from end to end, and around where."""
-        if request.sheet_um is not None:
-            return 0.0, self.calibration.deg(request.sheet_um)
-        return _way_um(request) / self.calibration.slope_um_per_deg, self.calibration.deg(center_um)
-
-    def focus(self, request: VolumeRequest, center_um: float) -> dict[str, Value]:
-        """Return what the piezo is told."""
-        return {
-            "SingleAxisAmplitude(um)": _way_um(request),
-            "SingleAxisOffset(um)": center_um,
-            "SingleAxisPattern": _TRIANGLE,
-            "SPIMNumSlices": request.num_slices,
-        }
 
 
 class TriggeredSlicer:
@@ -234,7 +141,7 @@ class TriggeredSlicer:
             check_sweep(request, view.drive, drives_um[name], center_um)
             ends_um = request.ends_um(center_um) if request.sheet_um is None else [request.sheet_um]
             for end_um in ends_um:
-                _check_mirror(request, view, end_um)
+                view.check_lit(request, end_um)
         self.timing(request)
 
     def course(self, request: VolumeRequest, drives_um: Places) -> Course:
@@ -313,7 +220,7 @@ class TriggeredSlicer:
         per_volume = request.num_slices * len(request.views)
         numbered = self._numbered(request, centers_um, cancelled, watch)
         with closing(numbered):
-            for count, one in enumerate(_one_after_another(numbered, per_volume), 1):
+            for count, one in enumerate(one_after_another(numbered, per_volume), 1):
                 if count % per_volume:
                     watch.check()
                 else:
@@ -330,14 +237,14 @@ class TriggeredSlicer:
         """Give the slices as they come, each with the number of its volume."""
         cameras = {self.views[name].camera.label: name for name in request.views}
         timing = self.timing(request)
-        rounds = iter(_rounds(request, timing))
+        repeats_due = iter(self._rounds(request, timing))
         came, due = dict.fromkeys(request.views, 0), 0
 
         def start() -> None:
             nonlocal due
             if cancelled.is_set():
                 raise StoppedError("the volume was stopped before its first slice")
-            repeats = next(rounds)
+            repeats = next(repeats_due)
             due += repeats * request.num_slices * len(cameras)
             self._properties.write(self._master, {_REPEATS: repeats})
             asked = time.monotonic()
@@ -444,14 +351,19 @@ class TriggeredSlicer:
             "SPIMNumSides": len(request.views),
             "SPIMFirstSide": self.views[request.views[0]].scanner.side,
             "SPIMDelayBeforeRepeat(ms)": 0.0,
-            _REPEATS: _rounds(request, timing)[0],
+            _REPEATS: self._rounds(request, timing)[0],
         }
+
+    def _rounds(self, request: VolumeRequest, timing: Timing) -> list[int]:
+        """Return how many volumes of a row the controller is told to take, each time it is told."""
+        volume_s = request.num_slices * len(request.views) * timing.slice_ms / 1000
+        return rounds(1 + request.num_following, volume_s)
 
     def _light(self, request: VolumeRequest, line: str, timing: Timing) -> dict[str, Any]:
         """Return the light of each volume: what was asked for, and what was read back."""
         asked, percent = self._percent(request), self.light.percent(line)
         mw_per_percent = self.light.line(line).mw_per_percent
-        row = {"row": 1 + request.num_following, "round": _rounds(request, timing)[0]}
+        row = {"row": 1 + request.num_following, "round": self._rounds(request, timing)[0]}
         return {
             "line": line,
             "requested_percent": asked,
@@ -462,38 +374,3 @@ class TriggeredSlicer:
             "slice_ms": timing.slice_ms,
             **(row if request.num_following else {}),
         }
-
-
-def _way_um(request: VolumeRequest) -> float:
-    """Return the amplitude of a sweep: the controller's are **taken to be from end to end**."""
-    return request.step_um * (request.num_slices - 1)
-
-
-def _rounds(request: VolumeRequest, timing: Timing) -> list[int]:
-    """Return how many volumes the controller is told to take by itself, each time it is told."""
-    volumes = 1 + request.num_following
-    volume_s = request.num_slices * len(request.views) * timing.slice_ms / 1000
-    most = max(1, min(volumes, int(_LEASH_S / volume_s)))
-    whole, rest = divmod(volumes, most)
-    return [most] * whole + [rest] * (rest > 0)
-
-
-def _one_after_another(numbered: Iterable[tuple[int, Slice]], per_volume: int) -> Iterator[Slice]:
-    """Yield all slices of a volume before the first of the next, which another camera may give."""
-    waiting: defaultdict[int, deque[Slice]] = defaultdict(deque)
-    given = 0
-    for volume, one in numbered:
-        waiting[volume].append(one)
-        while waiting[given // per_volume]:
-            yield waiting[given // per_volume].popleft()
-            given += 1
-
-
-def _check_mirror(request: VolumeRequest, view: TriggeredView, end_um: float) -> None:
-    try:
-        view.scanner.checked("y", view.calibration.deg(end_um))
-    except LimitError as error:
-        raise LimitError(
-            f"a slice at {end_um:g} µm on {view.drive.name} cannot be lit: {error}",
-            field="step_um" if request.is_sweep else "center_um",
-        ) from None

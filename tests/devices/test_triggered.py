@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from devices import (
     AcquisitionError,
@@ -20,14 +18,13 @@ from devices import (
     Models,
     Scanner,
     StoppedError,
-    ViewName,
     VolumeRequest,
     load_instrument_file,
 )
 from devices.core import Core
 from devices.properties import Properties
-from devices.slicing import Slice
-from devices.triggered import Calibration, TriggeredSlicer, _one_after_another
+from devices.triggered import TriggeredSlicer
+from devices.triggered_view import Calibration
 from devices.twin import FrameStamp
 from devices.twin.faults import CameraFault
 from devices.twin.hub import TwinHub
@@ -366,7 +363,7 @@ def test_the_controller_is_told_no_more_at_a_time_than_may_outlive_this_process(
     twin: Bench, told: list[tuple[str, str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slice_s = slicer(twin).timing(REQUEST).slice_ms / 1000
-    monkeypatch.setattr("devices.triggered._LEASH_S", 2.5 * 6 * slice_s)
+    monkeypatch.setattr("devices.rows._LEASH_S", 2.5 * 6 * slice_s)
     slicer(twin)._properties.forget()
     for request in row(5):
         take(twin, request)
@@ -453,27 +450,6 @@ def test_a_file_that_cannot_be_finished_ends_the_row_in_the_dark(
     assert "the disk is gone" in str(failure(twin, row(3)[0]))
     assert twin.shelf.states == ["discarded"]
     assert_at_rest(twin)
-
-
-@given(st.data())
-def test_slices_are_given_one_volume_after_another_however_two_cameras_take_turns(
-    data: st.DataObject,
-) -> None:
-    came: dict[ViewName, list[tuple[int, Slice]]] = {
-        view: [
-            (volume, Slice(view, index, np.zeros(1), 0.0, 0.0))
-            for volume in range(3)
-            for index in range(2)
-        ]
-        for view in ("a", "b")
-    }
-    turns: list[ViewName] = data.draw(st.permutations([*came] * 6))
-    mixed = [came[view].pop(0) for view in turns]
-    found = list(_one_after_another(iter(mixed), 4))
-    numbers = {id(one): volume for volume, one in mixed}
-    assert [numbers[id(one)] for one in found] == [0] * 4 + [1] * 4 + [2] * 4
-    for view in ("a", "b"):
-        assert [one.index for one in found if one.view == view] == [0, 1] * 3
 
 
 # ---------------------------------------------------------------- what goes wrong
