@@ -1,10 +1,9 @@
 """The watch on a sweep that the controller makes by itself: the drive is asked whether it goes.
 
 Frames come whether a drive follows or not, and where the controller was told to bring it is no
-read-back. So each drive is asked a few times during its stack where it is. When that was is known
-but for the time that the answer took, and it has to be where the slices of that time are. Which
-these are is the less certain the longer the controller has gone on by itself: in a long row of
-volumes, a drive that stops is seen when the controller is told to begin again.
+read-back. So each drive is asked a few times during its stack where it is, and has to be where the
+slices of that time are. Those of which the frames came are over; no slice begins sooner than was
+computed, and none much later.
 """
 
 import math
@@ -48,6 +47,8 @@ class SweepWatch:
         Of the stacks of a volume, in their order, with the middle of each sweep in µm.
     slice_s
         How long a slice takes.
+    came
+        Says how many frames of each drive's stacks have come, in all volumes so far.
     goes_on
         Asks the controller whether it is still at it: of a stack that it has ended too soon the
         frames tell.
@@ -58,11 +59,13 @@ class SweepWatch:
         request: VolumeRequest,
         drives: Mapping[FocusDrive, float],
         slice_s: float,
+        came: Callable[[FocusDrive], int],
         goes_on: Callable[[], bool],
     ) -> None:
         self._request = request
         self._drives = drives
         self._slice_s = slice_s
+        self._came = came
         self._goes_on = goes_on
         self._rounds: SimpleQueue[_Round | None] = SimpleQueue()
         self._is_over = threading.Event()
@@ -131,12 +134,11 @@ class SweepWatch:
 
     def _look(self, a_round: _Round, stack: int, drive: FocusDrive) -> None:
         slices = self._request.num_slices
-        before_s = time.monotonic() - a_round.answered
+        # A drive may be a slice behind, and is on its way from one to the next.
+        due = (time.monotonic() - a_round.answered) / (_SLOWER * self._slice_s) - stack * slices
+        first = max(math.floor(due), self._came(drive) - 1 - self._volumes * slices) - 1
         found_um = drive.glimpse_um()
-        after_s = time.monotonic() - a_round.asked
-        # A drive may be a slice behind.
-        first = math.floor(before_s / (_SLOWER * self._slice_s)) - 1 - stack * slices
-        last = math.ceil(after_s / self._slice_s) - stack * slices
+        last = math.ceil((time.monotonic() - a_round.asked) / self._slice_s) - stack * slices
         if first < -1 or last > slices:
             return  # it may have been before its first slice, or after its last
         first, last, center_um = max(0, first), min(slices - 1, last), self._drives[drive]

@@ -194,8 +194,15 @@ class TriggeredSlicer:
         """Start, give the slices as they come, and leave the piezos where they were."""
         views = [self.views[name] for name in request.views]
         self._core.buffer_frames(self._label(request))
-        drives = {self.views[name].drive: center_um for name, center_um in centers_um.items()}
-        watch = SweepWatch(request, drives, self.timing(request).slice_ms / 1000, self._goes_on)
+        came = dict.fromkeys(request.views, 0)
+        names = {self.views[name].drive: name for name in request.views}
+        watch = SweepWatch(
+            request,
+            {drive: centers_um[name] for drive, name in names.items()},
+            self.timing(request).slice_ms / 1000,
+            came=lambda drive: came[names[drive]],
+            goes_on=self._goes_on,
+        )
         with (
             self._at_rest_afterwards(views),
             watch.watching(),
@@ -204,7 +211,7 @@ class TriggeredSlicer:
             for view in views:
                 self._properties.write(view.camera.label, {_TRIGGER_SOURCE: "EXTERNAL"})
                 self._properties.write(view.drive.label, {SPIM_STATE: "Armed"})
-            with closing(self._streamed(request, centers_um, cancelled, watch)) as slices:
+            with closing(self._streamed(request, centers_um, cancelled, watch, came)) as slices:
                 yield slices
 
     def _goes_on(self) -> bool:
@@ -216,9 +223,10 @@ class TriggeredSlicer:
         centers_um: Places,
         cancelled: threading.Event,
         watch: SweepWatch,
+        came: dict[ViewName, int],
     ) -> Slices:
         per_volume = request.num_slices * len(request.views)
-        numbered = self._numbered(request, centers_um, cancelled, watch)
+        numbered = self._numbered(request, centers_um, cancelled, watch, came)
         with closing(numbered):
             for count, one in enumerate(one_after_another(numbered, per_volume), 1):
                 if count % per_volume:
@@ -233,12 +241,13 @@ class TriggeredSlicer:
         centers_um: Places,
         cancelled: threading.Event,
         watch: SweepWatch,
+        came: dict[ViewName, int],
     ) -> Generator[tuple[int, Slice]]:
-        """Give the slices as they come, each with the number of its volume."""
+        """Give the slices as they come, each with the number of its volume, and count them."""
         cameras = {self.views[name].camera.label: name for name in request.views}
         timing = self.timing(request)
         repeats_due = iter(self._rounds(request, timing))
-        came, due = dict.fromkeys(request.views, 0), 0
+        due = 0
 
         def start() -> None:
             nonlocal due

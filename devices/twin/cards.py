@@ -121,22 +121,18 @@ class ScanCard:
         The world's.
     on_run
         Is told of each run that starts, and of none (None) when one is cut.
-    follows
-        Says whether a side's piezo can move.
     """
 
     def __init__(
         self,
         clock: Clock,
         on_run: Callable[[Run | None], None],
-        follows: Callable[[Side], bool],
     ) -> None:
         self.settings = Settings(SCAN)
         self.galvos = {side: Settings(GALVO) for side in SIDES}
         self.piezos = {side: PiezoCard() for side in SIDES}
         self._clock = clock
         self._on_run = on_run
-        self._follows = follows
         self._lock = threading.Lock()
         self._listeners: list[SimpleQueue[Run]] = []
         self._is_armed = False
@@ -198,7 +194,7 @@ class ScanCard:
         first: Side = "A" if settings["SPIMFirstSide"] == "A" else "B"
         both: tuple[Side, ...] = ("A", "B") if first == "A" else ("B", "A")
         per_piezo = settings.count("SPIMNumSlicesPerPiezo")
-        armed = [side for side in SIDES if self.piezos[side].takes_part and self._follows(side)]
+        armed = [side for side in SIDES if self.piezos[side].takes_part]
         return Program(
             timing=SliceTiming(
                 scan=self._pulse("Scan", "SPIMScanDuration(ms)"),

@@ -112,7 +112,7 @@ class World:
             for side in ("A", "B")
         }
         self.faults = Faults()
-        self.scan = ScanCard(clock, self._on_run, self._follows)
+        self.scan = ScanCard(clock, self._on_run)
         self.settle()
 
     def pose(self, side: Side = "A", at_ns: int | None = None) -> Pose:
@@ -169,7 +169,7 @@ class World:
 
     def _pose(self, side: Side, at_ns: int, program: Program | None = None, index: int = 0) -> Pose:
         """Return where everything is; the card leads a side in a slice of its program."""
-        piezo_um = None if program is None else program.piezo_um(side, index)
+        piezo_um = program.piezo_um(side, index) if program and self._follows(side) else None
         if program is None:
             galvo_deg = self.scan.galvos[side].number("SingleAxisYOffset(deg)")
         else:
@@ -185,6 +185,7 @@ class World:
         )
 
     def _follows(self, side: Side) -> bool:
+        """Whether a side's piezo goes where its card leads it."""
         return self.faults.axis("P" if side == "A" else "Q").sticks_at_um is None
 
     def _on_run(self, run: Run | None) -> None:

@@ -7,6 +7,7 @@ import pytest
 from bluesky.utils import FailedStatus
 
 from devices import StoppedError, load_instrument_file
+from devices.twin import AxisFault
 from plans import burst
 from tests.devices import demo
 from tests.devices.demo import Bench
@@ -103,6 +104,25 @@ def test_a_stop_in_the_middle_of_a_burst_ends_it_and_says_so(twin: Bench, run_en
         run_engine(plan(twin))
     assert isinstance(failed.value.args[0].exception(), StoppedError)
     assert published(twin) == [0]
+
+
+def test_a_piezo_that_sticks_in_the_middle_of_a_burst_costs_that_volume(
+    twin: Bench, run_engine: Any
+) -> None:
+    faults = twin.core.ask("TwinHub", lambda mmc: mmc._pydevices["TwinHub"]).faults
+
+    def stick(index: int) -> None:
+        if index == 2 and len(twin.shelf.sinks) == 3:
+            faults.axes["P"] = AxisFault(sticks_at_um=0)
+
+    twin.shelf.on_write = stick
+    try:
+        with pytest.raises(FailedStatus) as failed:
+            run_engine(plan(twin, num_volumes=6, num_slices=25, exposure_ms=5.0))
+    finally:
+        faults.axes.clear()
+    assert "piezo_a" in str(failed.value.args[0].exception())
+    assert published(twin) == [0, 1]
 
 
 def test_on_an_instrument_without_a_controller_they_are_taken_one_by_one(
