@@ -158,8 +158,8 @@ def time_lapse(
         ``{acquisition_uid, num_taken, embryos: {name: {ended_by, num_time_points, num_taken,
         num_found, num_failures, interval_s, mean_interval_s, mean_late_s, most_late_s}}}``; where
         rules look at what is seen, also ``seen`` and ``num_unseen``, and where the focus is looked
-        for, ``focus``. The volumes are those of the
-        acquisition; how late each has begun is in the start document of its run.
+        for, ``focus``. The volumes are those of the acquisition; how late each has begun is in the
+        start document of its run.
     """
     found = yield from acquisition(acquisition_uid)
     shots = [_Shot(*channel, view) for channel in channels_of(lines, powers_percent)]

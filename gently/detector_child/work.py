@@ -129,7 +129,7 @@ class Worker:
         away_um = [math.hypot(each.x_um, each.y_um) for each in found]
         look = Look(
             sharpness=max(sum(each) / 2 for each in halves),
-            off_z_um=best_um and abs(best_um - (places_um[0] + places_um[-1]) / 2),
+            off_z_um=None if best_um is None else abs(best_um - (places_um[0] + places_um[-1]) / 2),
             off_xy_um=min(away_um, default=None),
             num_objects=len(found),
         )
