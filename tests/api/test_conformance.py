@@ -53,7 +53,7 @@ def test_schemathesis_finds_nothing(served: httpx.Client, tmp_path: Path) -> Non
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=False,
     )
     assert found.returncode == 0, found.stdout + found.stderr

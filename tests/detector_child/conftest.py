@@ -31,7 +31,7 @@ class Bench:
         )
         self.supervisor = Supervisor(root, setups, limits=limits, kinds=BAD)
 
-    def begin(self, detector: str = "classical", timeout_s: float = 60, **order: Any) -> "Pending":
+    def begin(self, detector: str = "classical", timeout_s: float = 240, **order: Any) -> "Pending":
         return Pending(self, detector, timeout_s, order)
 
     def detect(self, detector: str = "classical", **order: Any) -> VolumeRecord:
@@ -40,7 +40,7 @@ class Bench:
         assert outcome == Outcome(), outcome
         return self.store.verify(pending.uid)
 
-    def bad(self, does: str, timeout_s: float = 60) -> "Pending":
+    def bad(self, does: str, timeout_s: float = 240) -> "Pending":
         return self.begin("bad", timeout_s, settings={"does": does})
 
     def pid_at_work(self) -> int:
@@ -71,7 +71,7 @@ class Pending:
         self._ended.set()
 
     def outcome(self) -> Outcome:
-        assert self._ended.wait(90), "nobody was told"
+        assert self._ended.wait(300), "nobody was told"
         (outcome,) = self._outcomes
         return outcome
 

@@ -42,7 +42,7 @@ def process(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     with process:
         yield process
         process.stdin.close()
-        assert process.wait(10) == 0  # it outlives nobody
+        assert process.wait(60) == 0  # it outlives nobody
 
 
 def port_of(process: "subprocess.Popen[str]") -> int:

