@@ -43,7 +43,7 @@ class Script:
         return DeviceLayerClient(self.url)
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal and return the exit code; users are promised 10 s, on a machine that is free."""
+        """Send a signal, and return the exit code; a free machine takes less than 10 s."""
         self.process.send_signal(number)
         return self.process.wait(_END_S)
 
