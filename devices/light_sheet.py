@@ -335,8 +335,9 @@ class LightSheet(HardwareDevice):
 
         def wait() -> None:
             taking.join()
-            if taking.error is not None:
-                status.set_exception(taking.error)
+            error, taking.error = taking.error, None  # told once
+            if error is not None:
+                status.set_exception(error)
             else:
                 status.set_finished()
 
