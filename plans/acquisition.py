@@ -23,6 +23,7 @@ from devices import (
 from plans.parameters import (
     ExposureMs,
     LaserLine,
+    NumSlices,
     Percent,
     ViewParameter,
     all_devices,
@@ -35,7 +36,7 @@ _SUMMARY = ("uid", "path", "shape", "dtype", "session_id")
 
 
 def acquire_volume(
-    num_slices: Annotated[int, Field(ge=1, le=10_000, description="How many slices.")] = 50,
+    num_slices: NumSlices = 50,
     exposure_ms: ExposureMs = 5.0,
     step_um: Annotated[
         float,

@@ -8,13 +8,18 @@ import bluesky.preprocessors as bpp
 from bluesky.utils import MsgGenerator
 from pydantic import Field
 
-from devices import Compression, FileFormat, Labels, LightSheet, VolumeRequest
+from devices import Labels, LightSheet, VolumeRequest
 from plans.acquisition import take_volume
 from plans.messages import acquisition, alike, clock
 from plans.parameters import (
+    CompressionParameter,
     ExposureMs,
+    FileFormatParameter,
     LineParameter,
+    NumSlices,
     PowerParameter,
+    StepUm,
+    SweepCenterUm,
     ViewParameter,
     inject,
 )
@@ -24,22 +29,15 @@ __all__ = ["burst"]
 
 def burst(
     num_volumes: Annotated[int, Field(ge=1, le=100_000, description="How many volumes.")] = 10,
-    num_slices: Annotated[int, Field(ge=1, le=10_000, description="Of each volume.")] = 50,
+    num_slices: NumSlices = 50,
     exposure_ms: ExposureMs = 5.0,
-    step_um: Annotated[
-        float, Field(ge=0, le=100, description="Distance between two slices, in µm.")
-    ] = 0.5,
-    center_um: Annotated[
-        float | None,
-        Field(
-            description="Middle of the sweeps on the slice drive, in µm; by default where it is."
-        ),
-    ] = None,
+    step_um: StepUm = 0.5,
+    center_um: SweepCenterUm = None,
     view: ViewParameter = "a",
     line: LineParameter = None,
     power_percent: PowerParameter = None,
-    file_format: Annotated[FileFormat, Field(description="As of acquire_volume.")] = "ome-tiff",
-    compression: Annotated[Compression, Field(description="As of acquire_volume.")] = "none",
+    file_format: FileFormatParameter = "ome-tiff",
+    compression: CompressionParameter = "none",
     light_sheet: LightSheet = inject("light_sheet"),
 ) -> MsgGenerator[dict[str, Any]]:
     """Take volumes back to back where the microscope is.
