@@ -10,6 +10,8 @@ from playwright.sync_api import Browser, Page, Request, expect
 from gently.api import ROUTES
 from tests import API_KEY
 
+SLICES = "How many slices a volume has; 1 is a picture."
+
 
 @pytest.fixture
 def asked() -> list[str]:
@@ -42,11 +44,11 @@ def test_it_shows_every_route_and_needs_nothing_else(page: Page, asked: list[str
 
 def test_a_route_opens_to_what_it_takes_and_answers(page: Page) -> None:
     route = page.locator("#post_plans_acquire_volume_execute")
-    expect(route.get_by_text("How many slices.")).to_be_hidden()
+    expect(route.get_by_text(SLICES)).to_be_hidden()
 
     route.locator("summary").click()
 
-    expect(route.get_by_text("How many slices.")).to_be_visible()
+    expect(route.get_by_text(SLICES)).to_be_visible()
     expect(route.get_by_text("integer, 1 to 10000, default 50")).to_be_visible()
     expect(route.get_by_role("link", name="QueuedItem")).to_be_visible()
 

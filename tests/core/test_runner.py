@@ -5,6 +5,7 @@ import random
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -557,12 +558,17 @@ def test_orders_from_many_threads_at_any_moment_leave_nothing_stuck(lab: Lab) ->
     naggers = [threading.Thread(target=nag, args=(seed,)) for seed in range(3)]
     for nagger in naggers:
         nagger.start()
-    states = {str(lab.run(some).state) for _ in range(100)}
-    over.set()
-    for nagger in naggers:
-        nagger.join()
+    states = Counter[str]()
+    try:
+        # An order of three that is carried out first is an abort far more often than not.
+        while states.total() < 100 or (len(states) < 2 and states.total() < 1_000):
+            states[str(lab.run(some).state)] += 1
+    finally:
+        over.set()
+        for nagger in naggers:
+            nagger.join()
 
-    assert states <= {"completed", "aborted", "stopped", "halted"}
+    assert set(states) <= {"completed", "aborted", "stopped", "halted"}
     assert len(states) > 1
     assert lab.run(quick).state == "completed"
 
