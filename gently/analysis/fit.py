@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
+import scipy  # its first use loads scipy.optimize: a start is half a second sooner
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeWarning, curve_fit
 
 __all__ = ["GOOD_R2", "MODERATE_R2", "FocusFit", "fit_focus"]
 
@@ -97,8 +97,8 @@ def _fitted(places: Numbers, scores: Numbers) -> tuple[float, float, float] | No
     )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", OptimizeWarning)
-            (height, middle, width, base), _ = curve_fit(
+            warnings.simplefilter("ignore", scipy.optimize.OptimizeWarning)
+            (height, middle, width, base), _ = scipy.optimize.curve_fit(
                 _bell, places, normal, p0=guess, bounds=bounds, maxfev=5000
             )
     except RuntimeError:

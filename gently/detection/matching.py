@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+import scipy  # its first use loads scipy.optimize: a start is half a second sooner
 
 __all__ = ["GATE_UM", "Matches", "match"]
 
@@ -60,7 +60,7 @@ def match(
         # Dearer than all matches together: no near pair is given up to make others nearer.
         never = gate_um * (min(apart_um.shape) + 1) + 1
         costs = np.where(near, apart_um, never)
-        for row, column in zip(*linear_sum_assignment(costs), strict=True):
+        for row, column in zip(*scipy.optimize.linear_sum_assignment(costs), strict=True):
             if near[row, column]:
                 pairs[labels[column]] = names[row]
     return Matches(

@@ -1,12 +1,13 @@
 """Bad input gets a clear refusal, before anything moves."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import pytest
 
 from tests import AUTHORIZATION
-from tests.e2e.conftest import DeviceLayers, Script
+from tests.e2e.conftest import Script, device_layers
 
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "out of limits": (
@@ -50,9 +51,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
-@pytest.fixture
-def layer(device_layer: DeviceLayers) -> Script:
-    return device_layer()
+@pytest.fixture(scope="module")
+def layer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Script]:
+    """One that is asked for nothing it does."""
+    with device_layers(tmp_path_factory.mktemp("refusals")) as begin:
+        yield begin()
 
 
 def test_each_names_the_field_and_what_is_allowed(layer: Script) -> None:
