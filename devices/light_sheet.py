@@ -10,6 +10,7 @@ import numpy as np
 
 from devices.base import ActionStatus, HardwareDevice
 from devices.core import Core
+from devices.dose import Dose
 from devices.errors import AcquisitionError, DeviceError, LimitError
 from devices.frames import AcquiredVolume, FileFormat, OpenSink, ViewName, VolumeRequest
 from devices.light_sheet_model import LightSheetModel
@@ -215,6 +216,11 @@ class LightSheet(HardwareDevice):
         """Return the size of the pixels asked for, at the camera's last known format."""
         cameras = (self.slicer.views[view].camera for view in request.views)
         return request.num_slices * sum(camera.last_frame_bytes for camera in cameras)
+
+    def dose(self, request: VolumeRequest) -> Dose:
+        """Return the light that the volumes of a request take, by the power that is asked for."""
+        lit_s = self.slicer.course(request, self._places_read_last()).lit_s
+        return Dose.of(lit_s, self.slicer.power_mw(request))
 
     def unprepared(self) -> AcquisitionError:
         """Return why it cannot be triggered before it was prepared."""

@@ -119,6 +119,9 @@ class Slicer(Protocol):
     def course(self, request: VolumeRequest, drives_um: Places) -> Course:
         """Return what the drives and the light would do, as far as it is known beforehand."""
 
+    def power_mw(self, request: VolumeRequest) -> float | None:
+        """Return the power that is asked for, at the sample; None if nobody has measured it."""
+
     def arm(self, request: VolumeRequest, centers_um: Places) -> Mapping[str, Any]:
         """Make ready in the dark, and return what is known of the light, as JSON has it."""
 
@@ -197,10 +200,14 @@ class Stepper:
         lit_s = frames_s + max(0.0, self.light_pace.seconds(0))
         return Course({"a": stations_um}, dark_s + frames_s, lit_s)
 
+    def power_mw(self, request: VolumeRequest) -> float | None:  # noqa: ARG002
+        """Return the power of the light, at the sample; None if nobody has measured it."""
+        return self.light.power_mw
+
     def arm(self, request: VolumeRequest, centers_um: Places) -> Mapping[str, Any]:
         """Do nothing, since all is made ready when it is needed; return what the light will be."""
         lit_s = self.course(request, centers_um).lit_s
-        power_mw = self.light.power_mw
+        power_mw = self.power_mw(request)
         return {"lit_ms": 1000 * lit_s, "power_mw": power_mw, "requested_mw": power_mw}
 
     @contextmanager

@@ -154,6 +154,11 @@ class TriggeredSlicer:
                 stations_um[name] = (*request.ends_um(center_um), drives_um[name])
         return Course(stations_um, slices * timing.slice_ms / 1000, slices * timing.laser_ms / 1000)
 
+    def power_mw(self, request: VolumeRequest) -> float | None:
+        """Return the power that is asked for, at the sample; None if nobody has measured it."""
+        mw_per_percent = self.light.line(request.line).mw_per_percent
+        return None if mw_per_percent is None else self._percent(request) * mw_per_percent
+
     # ------------------------------------------------------------------ a volume
 
     def arm(self, request: VolumeRequest, centers_um: Places) -> Mapping[str, Any]:
@@ -370,15 +375,15 @@ class TriggeredSlicer:
 
     def _light(self, request: VolumeRequest, line: str, timing: Timing) -> dict[str, Any]:
         """Return the light of each volume: what was asked for, and what was read back."""
-        asked, percent = self._percent(request), self.light.percent(line)
+        percent = self.light.percent(line)
         mw_per_percent = self.light.line(line).mw_per_percent
         row = {"row": 1 + request.num_following, "round": self._rounds(request, timing)[0]}
         return {
             "line": line,
-            "requested_percent": asked,
+            "requested_percent": self._percent(request),
             "percent": percent,
             "power_mw": None if mw_per_percent is None else percent * mw_per_percent,
-            "requested_mw": None if mw_per_percent is None else asked * mw_per_percent,
+            "requested_mw": self.power_mw(request),
             "lit_ms": float(request.num_slices * timing.laser_ms),
             "slice_ms": timing.slice_ms,
             **(row if request.num_following else {}),

@@ -8,7 +8,7 @@ import bluesky.preprocessors as bpp
 from bluesky.utils import Msg, MsgGenerator
 from pydantic import Field
 
-from devices import LightSheet, Stage, ViewName, VolumeRequest
+from devices import Dose, LightSheet, Stage, ViewName, VolumeRequest
 from plans.acquisition import take_volume
 from plans.messages import calibrate, sharpest
 from plans.parameters import ExposureMs, LineParameter, PowerParameter, all_devices, inject
@@ -102,6 +102,12 @@ class Focuser:
         """What moves the focal plane."""
         return self.light_sheet.slicer.views[self.request.views[0]].drive
 
+    @property
+    def dose(self) -> Dose:
+        """The light that both sweeps take, by the power that is asked for."""
+        slices = _num_slices((self.range_um, self.step_um)) + _num_slices(_FINE_UM)
+        return self.light_sheet.dose(replace(self.request, num_slices=slices))
+
     def where(self) -> MsgGenerator[float]:
         """Return where the drive is, in µm."""
         found = yield from bps.read(self.drive)
@@ -163,9 +169,8 @@ class Focuser:
         reach_um: tuple[float, float],
         uids: list[str],
     ) -> MsgGenerator[dict[str, Any]]:
-        half = round(reach_um[0] / reach_um[1])
         request = replace(
-            request, num_slices=2 * half + 1, step_um=reach_um[1], center_um=center_um
+            request, num_slices=_num_slices(reach_um), step_um=reach_um[1], center_um=center_um
         )
         volume = take_volume(request, self.light_sheet, self.stages)
         ((taken,)) = yield from bpp.stage_wrapper(volume, [self.light_sheet])
@@ -175,3 +180,8 @@ class Focuser:
             return {"quality": "", "best_um": center_um, "r2": 0.0, "width_um": None, "reason": ""}
         names = ("quality", "best_um", "r2", "width_um", "reason")
         return {name: getattr(found, name) for name in names}
+
+
+def _num_slices(reach_um: tuple[float, float]) -> int:
+    """Return how many slices reach so far to both sides, by such steps."""
+    return 2 * round(reach_um[0] / reach_um[1]) + 1

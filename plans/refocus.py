@@ -7,7 +7,16 @@ from typing import Any, Final
 import bluesky.plan_stubs as bps
 from bluesky.utils import FailedStatus, MsgGenerator
 
-from devices import AcquisitionError, DoseError, Labels, LightSheet, LimitError, VolumeRequest
+from devices import (
+    AcquisitionError,
+    Dose,
+    DoseError,
+    Labels,
+    LightSheet,
+    LimitError,
+    ViewName,
+    VolumeRequest,
+)
 from plans.focus import Focuser, focus_request
 from plans.messages import UnansweredError, alike
 from plans.schedule import Course
@@ -65,22 +74,23 @@ class Refocus:
 
     def before(self, course: Course) -> MsgGenerator[None]:
         """Look for the focus if that is due before the next time point of an embryo."""
-        if self._every is None or course.time_point % self._every:
+        if not self._is_due(course):
             return
-        tally = self._tallies.setdefault(course.name, _Tally())
-        if tally.at == course.time_point:  # which is taken again
-            return
+        self._tallies[course.name] = tally = self._tallies.get(course.name, _Tally())
         tally.at = course.time_point
         for view in self._request.views:
-            request = focus_request(
-                self._request.exposure_ms, view, self._request.line, self._request.power_percent
-            )
-            request = replace(request, labels=Labels(embryo=course.name))
-            found = yield from alike(("focus", course.name, view), partial(self._go, request))
+            focuser = self._focuser(course, view)
+            found = yield from alike(("focus", course.name, view), partial(self._go, focuser))
             if found is not None:
                 tally.num_tried += 1
                 tally.num_refused += found["quality"] == "refused"
                 tally.last[view] = found
+
+    def dose(self, course: Course) -> Dose:
+        """Return the light that this takes before the next time point of an embryo."""
+        if not self._is_due(course):
+            return Dose()
+        return sum((self._focuser(course, view).dose for view in self._request.views), Dose())
 
     def report(self, name: str) -> dict[str, Any]:
         """Return what is told of an embryo's focus in the end; nothing if it was not asked for."""
@@ -90,9 +100,21 @@ class Refocus:
         counted = {"num_tried": tally.num_tried, "num_refused": tally.num_refused}
         return {"focus": {**counted, "last": tally.last}}
 
-    def _go(self, request: VolumeRequest) -> MsgGenerator[dict[str, Any]]:
+    def _is_due(self, course: Course) -> bool:
+        if self._every is None or course.time_point % self._every:
+            return False
+        tally = self._tallies.get(course.name)
+        return tally is None or tally.at != course.time_point  # else the point is taken again
+
+    def _focuser(self, course: Course, view: ViewName) -> Focuser:
+        request = focus_request(
+            self._request.exposure_ms, view, self._request.line, self._request.power_percent
+        )
+        request = replace(request, labels=Labels(embryo=course.name))
+        return Focuser(self._light_sheet, [], request, _METRIC, *_SWEEP_UM)
+
+    def _go(self, focuser: Focuser) -> MsgGenerator[dict[str, Any]]:
         """Look for the focus of one side, and come back."""
-        focuser = Focuser(self._light_sheet, [], request, _METRIC, *_SWEEP_UM)
         was_um = yield from focuser.where()
         try:
             found = yield from focuser.go()

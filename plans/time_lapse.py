@@ -250,8 +250,6 @@ class _TimeLapse:
     at: str = ""
     looking: dict[str, Any] = field(default_factory=dict)
     """By embryo, what looks at its last volume."""
-    light: dict[str, tuple[Dose, Dose]] = field(default_factory=dict)
-    """Of each embryo: what it was given when it was asked last, and what a time point takes."""
 
     def run(self) -> MsgGenerator[None]:
         """Take what is due, until nothing will be any more."""
@@ -271,18 +269,14 @@ class _TimeLapse:
 
     def _light_of(self, course: Course) -> MsgGenerator[tuple[Dose, Dose]]:
         """Return what an embryo was given, and what its next time point will take."""
-        nothing = (Dose(), Dose())
         if not self.limits.look_at_light:
-            return nothing
+            return Dose(), Dose()
         spent = yield from dose(course.name)
-        volumes = sum(len(shot.channels) for shot in self.shots)
-        assumed = Dose(volumes * self.request.num_slices * self.request.exposure_ms)
-        before, takes = self.light.get(course.name, (spent, assumed))
-        given = spent - before
-        if given.light_ms >= takes.light_ms:  # less if it was stopped, or failed
-            takes = given
-        self.light[course.name] = (spent, takes)
-        return spent, takes
+        takes = (
+            self.light_sheet.dose(self._request(course, shot, views))
+            for shot, views in self._missing(course)
+        )
+        return spent, sum(takes, self.refocus.dose(course))
 
     def _look_at(self, course: Course) -> MsgGenerator[None]:
         """Have the last volume looked at, by the time the next one is due."""
@@ -314,10 +308,7 @@ class _TimeLapse:
 
     def _take_all(self, course: Course, begun_s: float) -> MsgGenerator[bool]:
         """Take the channels of a time point that are missing; return whether all came."""
-        for shot in self.shots:
-            views = [view for view, channel in shot.channels.items() if channel in course.missing]
-            if not views:
-                continue
+        for shot, views in self._missing(course):
             part = partial(self._take, course, shot, views, begun_s)
             error = yield from alike(("take", course.name, shot, tuple(views)), part)
             if isinstance(error, DoseError):
@@ -335,20 +326,10 @@ class _TimeLapse:
     def _take(
         self, course: Course, shot: _Shot, views: list[ViewName], begun_s: float
     ) -> MsgGenerator[AcquisitionError | DoseError | None]:
-        is_half = len(views) < len(shot.channels)  # the other view is there already
-        said: dict[str, Any] = {
-            "embryo": course.name,
-            "time_point": course.time_point,
-            "channel": shot.channels[views[0]] if is_half else shot.line,
-        }
-        request = replace(
-            self.request,
-            view=views[0] if len(views) == 1 else "dual",
-            line=shot.line,
-            power_percent=shot.power_percent,
-            labels=replace(self.request.labels, **said),
-        )
-        told = {**said, "due_s": course.due_s, "late_s": course.late_s(begun_s)}
+        request = self._request(course, shot, views)
+        labels = request.labels
+        said = {"embryo": labels.embryo, "time_point": labels.time_point, "channel": labels.channel}
+        told: dict[str, Any] = {**said, "due_s": course.due_s, "late_s": course.late_s(begun_s)}
         if course.seen is not None:
             told["seen"] = asdict(course.seen)
         volume = take_volume(request, self.light_sheet, [], {"time_lapse": told})
@@ -363,6 +344,30 @@ class _TimeLapse:
         if shot == self.shots[0]:
             course.last_uid = taken[0]["uid"]
         return None
+
+    def _missing(self, course: Course) -> list[tuple[_Shot, list[ViewName]]]:
+        """Return what is still to be taken of a time point, and from which sides."""
+        found = (
+            (shot, [view for view, channel in shot.channels.items() if channel in course.missing])
+            for shot in self.shots
+        )
+        return [(shot, views) for shot, views in found if views]
+
+    def _request(self, course: Course, shot: _Shot, views: list[ViewName]) -> VolumeRequest:
+        is_half = len(views) < len(shot.channels)  # the other view is there already
+        labels = replace(
+            self.request.labels,
+            embryo=course.name,
+            time_point=course.time_point,
+            channel=shot.channels[views[0]] if is_half else shot.line,
+        )
+        return replace(
+            self.request,
+            view=views[0] if len(views) == 1 else "dual",
+            line=shot.line,
+            power_percent=shot.power_percent,
+            labels=labels,
+        )
 
     def _failed(self, course: Course, error: AcquisitionError) -> None:
         """Give the others their turn and try again; or give up."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.focus import run
-from devices import LightSheet
+from devices import Lasers, LightSheet
 from devices.twin import Phantom, sheets
 from gently.core.detection_values import SharpestFailedError
 from gently.core.device_layer import DeviceLayer
@@ -77,6 +77,32 @@ def test_a_sheet_that_has_drifted_is_followed_in_the_middle_of_a_time_lapse(
     nobody = run(layer, "time_lapse", embryos=[embryo("nobody", x_um=90)], **asked)
     assert nobody["embryos"]["nobody"]["focus"]["num_refused"] == 2
     assert nobody["num_taken"] == 3
+
+
+@pytest.mark.parametrize("unit", ["light_budget_ms", "energy_budget_mj"])
+def test_an_embryo_is_left_alone_before_a_time_point_or_its_focus_would_exceed_its_budget(
+    layer: DeviceLayer, unit: str
+) -> None:
+    line = layer.instrument.devices["lasers"]
+    assert isinstance(line, Lasers)
+    one = line.line("488")
+    assert one.mw_per_percent is not None
+    mj_per_ms = one.default_percent * one.mw_per_percent / 1000
+    point_ms, focus_ms = 3 * 5.0, (7 + 13) * 5.0  # slices of a sweep by 5 µm, and by 0.5 µm
+
+    def given_ms(name: str, budget_ms: float) -> float:
+        """Take what a budget allows, and return what that came to."""
+        budget = budget_ms * (mj_per_ms if unit == "energy_budget_mj" else 1)
+        asked = {"num_points": 4, "interval_s": 0.0, "num_slices": 3, "num_points_per_focus": 2}
+        found = run(layer, "time_lapse", embryos=[embryo(name)], **asked, **{unit: budget})
+        assert found["embryos"][name]["ended_by"].startswith("budget: the next would make ")
+        return layer.doses.total(name).light_ms
+
+    first_ms, second_ms = focus_ms + point_ms, focus_ms + 2 * point_ms
+    assert given_ms(f"none {unit}", first_ms - 1) == 0
+    assert given_ms(f"first {unit}", first_ms + 1) == pytest.approx(first_ms)
+    assert given_ms(f"second {unit}", second_ms + focus_ms) == pytest.approx(second_ms)
+    assert given_ms(f"second {unit}", second_ms + point_ms) == pytest.approx(second_ms)
 
 
 def test_a_focus_that_nobody_can_look_for_stops_nothing(

@@ -135,14 +135,6 @@ def test_it_can_be_paused_while_it_waits_and_goes_on(
     assert answers.places == [("one", 0), ("one", 1)]
 
 
-def test_an_embryo_is_left_alone_before_its_light_budget_is_spent(
-    bench: Bench, run_engine: Any, answers: ShelfAnswers
-) -> None:
-    result = run(run_engine, lapse(bench, num_points=9, light_budget_ms=10.0))
-    assert answers.places == [("one", 0), ("two", 0), ("one", 1), ("two", 1)]  # 4 ms each
-    assert "12 ms of light, of 10 ms" in result["embryos"]["one"]["ended_by"]
-
-
 def test_a_rule_ends_an_embryo(bench: Bench, run_engine: Any, answers: ShelfAnswers) -> None:
     rules = [Rule(measure="time_point", at_least=2, embryo="two", is_last=True)]
     result = run(run_engine, lapse(bench, num_points=3, rules=rules))
