@@ -99,7 +99,7 @@ class Lasers(LightSource):
             return self.lines[name or self.first]
         except KeyError:
             raise LimitError(
-                f"{self.name} has no line {name!r}; it has: {', '.join(self.lines)}", field="lines"
+                f"{self.name} has no line {name!r}; it has: {', '.join(self.lines)}", field="line"
             ) from None
 
     def checked_percent(self, name: str, percent: Any) -> float:
@@ -108,9 +108,9 @@ class Lasers(LightSource):
         if percent == 0 and type(percent) is not bool:
             return 0.0
         try:
-            return limits.check(f"{self.name}.{name}_percent", percent)
+            return limits.check(f"{self.name}.{name or self.first}_percent", percent)
         except LimitError as error:
-            raise LimitError(f"{error}, and 0 for off", field="powers_percent") from None
+            raise LimitError(f"{error}, and 0 for off", field="power_percent") from None
 
     def check_value(self, value: Any) -> None:
         """Raise `LimitError` unless `value` is powers in percent by line, each in its limits."""

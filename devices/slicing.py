@@ -183,7 +183,7 @@ class Stepper:
             raise LimitError(
                 f"the light of {self.light.name} has no laser lines and no power to be set; leave "
                 "them out",
-                field="lines" if request.line else "powers_percent",
+                field="line" if request.line else "power_percent",
             )
         if request.sheet_um is not None:
             raise LimitError(

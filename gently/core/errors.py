@@ -87,8 +87,9 @@ def _words(problem: "ErrorDetails", known: list[str]) -> str:
         return f"is unknown here; known are: {', '.join(known)}" if known else "is unknown here"
     if problem["type"] == "missing":
         return "is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    return message[0].lower() + message[1:] + f", not {problem['input']!r}"[:100]
+    if problem["type"] == "value_error":  # a validator of ours, which says it all
+        return problem["msg"].removeprefix("Value error, ")
+    return problem["msg"][0].lower() + problem["msg"][1:] + f", not {problem['input']!r}"[:100]
 
 
 class PlanRefusedError(GentlyError):

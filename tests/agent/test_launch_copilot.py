@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -316,6 +316,7 @@ class TestInATerminal:
             typist.sees("gently>")
             typist.types("half a line\x1b\x1b")
             typist.sees("piezo stopped")
+            typist.sees("half a line")  # the prompt is there again
             typist.types("\x15quit\r")
             assert typist.waits() == 0
         assert [key for key, _ in server.asked].count("POST stop") == 2
@@ -354,17 +355,22 @@ class Typist:
     def sees(self, text: str) -> None:
         """Read until the text has been shown since the last that was waited for."""
         while text not in self._seen:
-            if not select.select([self._terminal], [], [], 60)[0]:
-                pytest.fail(f"{text!r} was never shown, only: {self._seen}")
-            try:
-                self._seen += os.read(self._terminal, 65536).decode(errors="replace")
-            except OSError:
+            if not self._reads():
                 pytest.fail(f"the terminal closed before {text!r}; it showed: {self._seen}")
         self._seen = self._seen.partition(text)[2]
 
     def waits(self) -> int:
         """Return the exit code, reading what is shown meanwhile."""
-        while self._process.poll() is None:
-            with suppress(OSError):
-                os.read(self._terminal, 65536)
-        return self._process.returncode
+        while self._reads():
+            pass
+        return self._process.wait(60)
+
+    def _reads(self) -> bool:
+        """Read what is shown next; return False if the terminal was closed."""
+        if not select.select([self._terminal], [], [], 60)[0]:
+            pytest.fail(f"nothing more is shown; what was shown last: {self._seen}")
+        try:
+            self._seen += os.read(self._terminal, 65536).decode(errors="replace")
+        except OSError:
+            return False
+        return True

@@ -266,9 +266,13 @@ FENCE = {
 BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "an exposure between two steps": ({"exposure_ms": 1.1}, "exposure_ms", "Ask for 1 or 1.25 ms"),
     "an exposure beyond the cap": ({"exposure_ms": 11}, "exposure_ms", "0.25 to 10 ms"),
-    "a power beyond the fence": ({"power_percent": 7.0}, "powers_percent", "2 to 6 percent"),
-    "a power below the fence": ({"power_percent": 1.0}, "powers_percent", "and 0 for off"),
-    "a line that is not there": ({"line": "532"}, "lines", "it has: 488, 405, 561, 637"),
+    "a power beyond the fence": (
+        {"power_percent": 7.0},
+        "power_percent",
+        "lasers.488_percent asked for 7 percent; limits 2 to 6 percent",
+    ),
+    "a power below the fence": ({"power_percent": 1.0}, "power_percent", "and 0 for off"),
+    "a line that is not there": ({"line": "532"}, "line", "it has: 488, 405, 561, 637"),
     "steps downwards": ({"step_um": -1.0}, "step_um", "steps upwards"),
     "a sweep beyond a piezo": ({"center_um": 198}, "step_um", "piezo_a.z"),
     "a sweep beyond the other": ({"center_um": 198, "view": "b"}, "step_um", "piezo_b.z"),

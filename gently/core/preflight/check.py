@@ -279,7 +279,7 @@ class _Walk:
             self.refuse(
                 "plan",
                 f"does not end within {budget.steps} steps or {budget.seconds:g} s, so it was not "
-                "checked to its end",
+                "checked to its end. Ask for less at a time",
                 step=None,
             )
 
@@ -290,7 +290,8 @@ class _Walk:
 
     def refuse(self, axis: str, problem: str, *, step: int | None) -> None:
         """Note what speaks against the plan, once, with the plan's own field for the axis."""
-        candidates = (axis, f"{axis}_um", f"{axis}_ms")
+        several = axis.replace("_", "s_", 1) if "_" in axis else f"{axis}s"  # as powers_percent
+        candidates = (axis, f"{axis}_um", f"{axis}_ms", several)
         field = next((name for name in candidates if name in self._plan.kwargs), axis)
         if (field, problem) not in self._said:
             self._said.add((field, problem))
@@ -329,7 +330,7 @@ class _Walk:
                 return False
             except Exception as error:  # noqa: BLE001 - a plan may raise anything
                 self.is_whole = True
-                self.refuse("plan", f"{type(error).__name__}: {error}", step=self.steps)
+                self.refuse(*_what_is_wrong(error), step=self.steps)
                 return False
             self.steps += 1
             self._answer = self._play(message)
@@ -347,3 +348,10 @@ class _Walk:
             self._complain_of_models()
             return answer
         return None
+
+
+def _what_is_wrong(error: Exception) -> tuple[str, str]:
+    """Return what speaks against a plan that has raised an error: the field, and the sentence."""
+    if isinstance(error, LimitError):
+        return error.field, str(error)
+    return "plan", f"{type(error).__name__}: {error}"

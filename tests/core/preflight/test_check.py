@@ -18,6 +18,7 @@ from devices import (
     FocusDrive,
     HardwareDevice,
     LightSheet,
+    LimitError,
     Shutter,
     VolumeRequest,
     XYStage,
@@ -225,6 +226,17 @@ def test_a_plan_that_raises_is_refused_with_its_own_words() -> None:
 
     assert error.field == "plan"
     assert "KeyError: 'no such well' (step 1)" in error.message
+
+
+def test_a_plan_that_refuses_what_it_was_asked_for_names_the_parameter() -> None:
+    def picky(powers_percent: list[float]) -> MsgGenerator[None]:
+        yield Msg("null")
+        raise LimitError("asked for 7 percent; limits 2 to 6 percent", field="power_percent")
+
+    error = refusal(bound(picky, powers_percent=[7.0]))
+
+    assert error.field == "powers_percent"  # the plan's own word for it
+    assert error.message == "asked for 7 percent; limits 2 to 6 percent (step 1)"
 
 
 def endless() -> MsgGenerator[None]:

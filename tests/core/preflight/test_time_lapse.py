@@ -98,7 +98,7 @@ def test_light_beyond_the_budget_is_refused_with_the_embryo_what_it_had_and_what
     known = Known(spent={"two": Dose(1000.0, None)})
     found = report(lapse(devices), known, DoseBudget(light_ms=1030.0))
     (refusal,) = found.refusals
-    assert refusal.field == "embryo"
+    assert refusal.field == "embryos"
     assert "two would have had 1040 ms of light, of 1030 ms" in refusal.message
     assert "given 1000 ms, and this plan would take 40 ms" in refusal.message
     assert found.doses["two"].spent_light_ms == 1000
