@@ -190,7 +190,7 @@ def take_volume(
 
 
 def channels_of(
-    lines: list[LaserLine] | None, powers_percent: list[float] | None
+    lines: Sequence[str] | None, powers_percent: Sequence[float] | None
 ) -> list[tuple[str, float | None]]:
     """Return the lines with their powers; an empty line is the instrument's first."""
     names: Sequence[str] = lines or ("",)

@@ -1,5 +1,6 @@
 """Any multi-dimensional acquisition of useq-schema, as a plan."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -14,20 +15,25 @@ from devices import (
     LightSheet,
     LimitError,
     Stage,
+    ViewName,
     VolumeRequest,
     XYStage,
 )
-from plans.acquisition import take_volume
+from plans.acquisition import channels_of, take_volume
 from plans.messages import acquisition, alike, clock, wait_until
 from plans.parameters import (
     AcquisitionUid,
     CompressionParameter,
     ExposureMs,
     FileFormatParameter,
+    Percent,
+    ViewParameter,
     all_devices,
     inject,
 )
-from plans.sequence import Sequence, Stack, Sweep, stacks, sweep
+from plans.read_sequence import Sequence
+from plans.sequence import Stack, Sweep, stacks, sweep, with_fields
+from plans.shot import Shot
 
 __all__ = ["run_mda"]
 
@@ -52,6 +58,16 @@ def run_mda(
         ),
     ] = None,
     acquisition_uid: AcquisitionUid = "",
+    view: ViewParameter = "a",
+    powers_percent: Annotated[
+        list[Percent] | None,
+        Field(
+            min_length=1,
+            max_length=4,
+            description="The power of each of the channels, in percent, in their order; by default "
+            "as the instrument file has it.",
+        ),
+    ] = None,
     file_format: FileFormatParameter = "ome-tiff",
     compression: CompressionParameter = "none",
     stage: XYStage = inject("xy_stage"),
@@ -60,6 +76,8 @@ def run_mda(
     stages: list[Stage] = all_devices(),
 ) -> MsgGenerator[dict[str, Any]]:
     """Carry out a multi-dimensional acquisition as useq-schema describes it.
+
+    A grid that does not say how much a tile shows takes that of the camera.
 
     Returns
     -------
@@ -70,42 +88,51 @@ def run_mda(
     found = yield from acquisition(acquisition_uid)
     there = {(point.embryo, point.time_point, point.channel) for point in found.points}
     began_s = yield from clock()
+    sequence = with_fields(sequence, light_sheet.field_um)
     slices, taken, at = sweep(sequence), 0, None
-    middle_um = _middle_um(slices, center_um)
+    lines = [channel.config for channel in sequence.channels] or None
+    shots = {
+        line: Shot(line, power, view, line or _ONLY)
+        for line, power in channels_of(lines, powers_percent)
+    }
+    volume = VolumeRequest(
+        num_slices=slices.num_slices,
+        exposure_ms=exposure_ms,
+        step_um=slices.step_um,
+        center_um=_middle_um(slices, center_um),
+        file_format=file_format,
+        compression=compression,
+        labels=Labels(acquisition_uid=found.uid),
+    )
 
-    def take(stack: Stack) -> MsgGenerator[Any]:
-        request = VolumeRequest(
-            num_slices=slices.num_slices,
+    def take(stack: Stack, views: list[ViewName]) -> MsgGenerator[Any]:
+        request = replace(
+            volume,
             exposure_ms=exposure_ms if stack.exposure_ms is None else stack.exposure_ms,
-            step_um=slices.step_um,
-            center_um=middle_um,
-            file_format=file_format,
-            compression=compression,
-            line=stack.line,
-            labels=Labels(
-                embryo=stack.place,
-                acquisition_uid=found.uid,
-                time_point=stack.time_point,
-                channel=stack.line or _ONLY,
-            ),
+            labels=replace(volume.labels, embryo=stack.place, time_point=stack.time_point),
         )
-        volume = take_volume(request, light_sheet, stages)
-        return (yield from bpp.stage_wrapper(volume, [light_sheet]))
+        plan = take_volume(shots[stack.line].request(request, views), light_sheet, stages)
+        return (yield from bpp.stage_wrapper(plan, [light_sheet]))
 
     for stack in stacks(sequence):
         yield Msg("checkpoint")
         if stack.restarts_clock:
             began_s = yield from clock()
-        if (stack.place, stack.time_point, stack.line or _ONLY) in there:
+        views = [
+            side
+            for side, channel in shots[stack.line].channels.items()
+            if (stack.place, stack.time_point, channel) not in there
+        ]
+        if not views:
             continue
         if at != stack.place:
             way = ("go", at, stack.place)
             yield from alike(way, partial(_go, stack, stage, focus))
             at = stack.place
         yield from wait_until(began_s + stack.min_start_s)
-        key = ("take", stack.place, stack.line, stack.exposure_ms)
-        yield from alike(key, partial(take, stack))
-        taken += 1
+        key = ("take", stack.place, stack.line, stack.exposure_ms, tuple(views))
+        yield from alike(key, partial(take, stack, views))
+        taken += len(views)
     return {"acquisition_uid": found.uid, "num_taken": taken, "num_found": len(there)}
 
 

@@ -48,6 +48,7 @@ from plans.parameters import (
 )
 from plans.refocus import Refocus
 from plans.schedule import Course, Limits, Schedule
+from plans.shot import Shot
 from plans.values import Embryo, Rule
 
 __all__ = ["time_lapse"]
@@ -162,7 +163,7 @@ def time_lapse(
         start document of its run.
     """
     found = yield from acquisition(acquisition_uid)
-    shots = [_Shot(*channel, view) for channel in channels_of(lines, powers_percent)]
+    shots = [Shot(line, power, view, line) for line, power in channels_of(lines, powers_percent)]
     schedule = Schedule(
         embryos,
         num_points=num_points,
@@ -210,22 +211,6 @@ def time_lapse(
     }
 
 
-@dataclass(frozen=True)
-class _Shot:
-    """What is taken at once: a laser line, from one side or both."""
-
-    line: str
-    power_percent: float | None
-    view: Views
-
-    @property
-    def channels(self) -> dict[ViewName, str]:
-        """Return what the volume of each view is called among the channels."""
-        if self.view == "dual":
-            return {"a": f"{self.line} a".strip(), "b": f"{self.line} b".strip()}
-        return {self.view: self.line}
-
-
 def _as_asked(point: TakenPoint, view: Views, *, is_named: bool) -> TakenPoint:
     """Return what was taken, called as here: without its line if none is asked for by name."""
     if is_named:
@@ -238,7 +223,7 @@ class _TimeLapse:
     """The plan while it runs."""
 
     schedule: Schedule
-    shots: list[_Shot]
+    shots: list[Shot]
     request: VolumeRequest
     limits: Limits
     refocus: Refocus
@@ -324,7 +309,7 @@ class _TimeLapse:
         return True
 
     def _take(
-        self, course: Course, shot: _Shot, views: list[ViewName], begun_s: float
+        self, course: Course, shot: Shot, views: list[ViewName], begun_s: float
     ) -> MsgGenerator[AcquisitionError | DoseError | None]:
         request = self._request(course, shot, views)
         labels = request.labels
@@ -345,7 +330,7 @@ class _TimeLapse:
             course.last_uid = taken[0]["uid"]
         return None
 
-    def _missing(self, course: Course) -> list[tuple[_Shot, list[ViewName]]]:
+    def _missing(self, course: Course) -> list[tuple[Shot, list[ViewName]]]:
         """Return what is still to be taken of a time point, and from which sides."""
         found = (
             (shot, [view for view, channel in shot.channels.items() if channel in course.missing])
@@ -353,21 +338,9 @@ class _TimeLapse:
         )
         return [(shot, views) for shot, views in found if views]
 
-    def _request(self, course: Course, shot: _Shot, views: list[ViewName]) -> VolumeRequest:
-        is_half = len(views) < len(shot.channels)  # the other view is there already
-        labels = replace(
-            self.request.labels,
-            embryo=course.name,
-            time_point=course.time_point,
-            channel=shot.channels[views[0]] if is_half else shot.line,
-        )
-        return replace(
-            self.request,
-            view=views[0] if len(views) == 1 else "dual",
-            line=shot.line,
-            power_percent=shot.power_percent,
-            labels=labels,
-        )
+    def _request(self, course: Course, shot: Shot, views: list[ViewName]) -> VolumeRequest:
+        labels = replace(self.request.labels, embryo=course.name, time_point=course.time_point)
+        return shot.request(replace(self.request, labels=labels), views)
 
     def _failed(self, course: Course, error: AcquisitionError) -> None:
         """Give the others their turn and try again; or give up."""

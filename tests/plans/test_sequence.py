@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from plans.sequence import Sequence, stacks, sweep
+from plans.read_sequence import Sequence
+from plans.sequence import stacks, sweep, with_fields
 
 ADAPTER: TypeAdapter[Any] = TypeAdapter(Sequence)
 PLACES = [{"x": 1, "y": 2, "z": 3, "name": "a"}, {"x": 5, "y": 6}]
@@ -40,6 +41,20 @@ def test_every_tile_of_a_grid_is_a_place() -> None:
     assert found[1].x_um - found[0].x_um == 10  # type: ignore[operator]
 
 
+def test_a_tile_shows_what_the_camera_shows_unless_the_grid_says_something_else() -> None:
+    def pitch_um(**grid: float) -> tuple[float, float]:
+        asked = parsed(stage_positions=PLACES[:1], grid_plan={"rows": 2, "columns": 2, **grid})
+        first, beside, below, _ = stacks(with_fields(asked, (100, 80)))
+        return beside.x_um - first.x_um, beside.y_um - below.y_um  # type: ignore[operator]
+
+    assert pitch_um() == (100, 80)
+    assert pitch_um(overlap=10) == (90, 72)
+    assert pitch_um(fov_width=50) == (50, 80)
+    area = {"top": 80.0, "left": 0.0, "bottom": 0.0, "right": 300.0}
+    tiles = list(stacks(with_fields(parsed(grid_plan=area), (100, 80))))
+    assert [(one.x_um, one.y_um) for one in tiles] == [(50, 40), (150, 40), (250, 40)]
+
+
 def test_slices_that_are_not_around_their_middle_are_off_by_so_much() -> None:
     found = sweep(parsed(z_plan={"above": 3, "below": 1, "step": 1}))
     assert (found.num_slices, found.offset_um, found.is_relative) == (5, 1, True)
@@ -57,6 +72,33 @@ def test_slices_that_are_not_around_their_middle_are_off_by_so_much() -> None:
         ({"z_plan": {"range": 2, "step": 1, "go_up": False}}, "z_plan: slices are taken from"),
         ({"z_plan": {"range": 2, "step": 1}, "axis_order": "tpzc"}, "axis_order"),
         ({"keep_shutter_open_across": ["z"]}, "keep_shutter_open_across"),
+        ({"axis_order": "zzz"}, "axis_order: Duplicate entries"),
+        ({"z_plan": {"range": "far", "step": 1}}, "z_plan.ZRangeAround.range: "),
+        ({"z_plan": {"range": 2, "step": 1, "up": True}}, "z_plan.up: there is no such part"),
+        ({"stage_positions": [{"x": 1, "yy": 2}]}, "stage_positions.0.yy: there is no such"),
+        ({"channels": [{"config": "488", "exp": 2}]}, "channels.0.exp: there is no such part"),
+        ({"grid_plan": {"rows": "many", "columns": 1}}, "grid_plan: has to say rows and columns"),
+        ({"channels": ["488"], "axis_order": "tpgz"}, "axis_order: has no c for channels"),
+        ({"grid_plan": {"rows": 1, "columns": 2}}, "grid_plan: lies around positions"),
+        (
+            {"grid_plan": {"rows": 1, "columns": 2}, "stage_positions": [{"z": 3}]},
+            "grid_plan: lies around positions",
+        ),
+        (
+            {
+                "grid_plan": {"num_points": 2, "max_width": 9, "max_height": 9},
+                "stage_positions": PLACES,
+            },
+            "grid_plan.random_seed",
+        ),
+        (
+            {
+                "grid_plan": {"top": 1, "left": 0, "bottom": 0, "right": 1},
+                "stage_positions": [{"z": 3}, {"x": 1, "y": 2}],
+            },
+            "stage_positions.1: the grid_plan says where",
+        ),
+        ({"stage_positions": [*PLACES, {"x": 9, "y": 9, "name": "p1"}]}, "two are called p1"),
         (
             {
                 "stage_positions": [
