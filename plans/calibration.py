@@ -9,9 +9,16 @@ from bluesky.utils import Msg, MsgGenerator
 from pydantic import Field
 
 from devices import LightSheet, Stage
-from plans.focus import Focuser, FocusView, Metric, focus_request
+from plans.focus import Focuser, Metric, focus_request
 from plans.messages import calibrate
-from plans.parameters import ExposureMs, LineParameter, PowerParameter, all_devices, inject
+from plans.parameters import (
+    ExposureMs,
+    LineParameter,
+    PowerParameter,
+    SideParameter,
+    all_devices,
+    inject,
+)
 
 __all__ = ["calibrate_piezo_galvo"]
 
@@ -31,7 +38,7 @@ def calibrate_piezo_galvo(
     step_um: Annotated[float, Field(ge=0.1, le=100, description="The steps of that, in µm.")] = 2.5,
     exposure_ms: ExposureMs = 5.0,
     metric: Metric = "vollath_f4",
-    view: FocusView = "a",
+    view: SideParameter = "a",
     line: LineParameter = None,
     power_percent: PowerParameter = None,
     purpose: Annotated[

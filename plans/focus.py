@@ -11,15 +11,21 @@ from pydantic import Field
 from devices import Dose, LightSheet, Stage, ViewName, VolumeRequest
 from plans.acquisition import take_volume
 from plans.messages import calibrate, sharpest
-from plans.parameters import ExposureMs, LineParameter, PowerParameter, all_devices, inject
+from plans.parameters import (
+    ExposureMs,
+    LineParameter,
+    PowerParameter,
+    SideParameter,
+    all_devices,
+    inject,
+)
 
-__all__ = ["FocusView", "Focuser", "Metric", "focus"]
+__all__ = ["Focuser", "Metric", "focus"]
 
 Metric = Annotated[
     Literal["vollath_f4", "tenengrad", "variance", "band_pass"],
     Field(description="By which sharpness is measured."),
 ]
-FocusView = Annotated[ViewName, Field(description="The side that is focused.")]
 _FINE_UM = (3.0, 0.5)
 _EXTENT_UM = (24.0, 3.0)
 _LEAST_UM = 0.1
@@ -35,7 +41,7 @@ def focus(
     step_um: Annotated[float, Field(ge=0.1, le=100, description="Its steps, in µm.")] = 5.0,
     exposure_ms: ExposureMs = 5.0,
     metric: Metric = "vollath_f4",
-    view: FocusView = "a",
+    view: SideParameter = "a",
     line: LineParameter = None,
     power_percent: PowerParameter = None,
     light_sheet: LightSheet = inject("light_sheet"),

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from devices import Compression, FileFormat, Views
+from devices import Compression, FileFormat, ViewName, Views
 
 __all__ = [
     "AcquisitionUid",
@@ -21,6 +21,7 @@ __all__ = [
     "NumSlices",
     "Percent",
     "PowerParameter",
+    "SideParameter",
     "StepUm",
     "SweepCenterUm",
     "ViewParameter",
@@ -71,6 +72,8 @@ ExposureMs = Annotated[
 ViewParameter = Annotated[
     Views, Field(description="The side from which the sample is seen, or both at once.")
 ]
+
+SideParameter = Annotated[ViewName, Field(description="The side from which the sample is seen.")]
 
 LaserLine = Literal["405", "488", "561", "637"]
 """In nm."""

@@ -15,7 +15,10 @@ from plans.acquisition import take_volume
 from plans.messages import alike
 from plans.parameters import (
     ExposureMs,
+    LineParameter,
     NumSlices,
+    PowerParameter,
+    SideParameter,
     StepUm,
     all_devices,
     inject,
@@ -114,6 +117,9 @@ def tile_scan(
     num_slices: NumSlices = 1,
     exposure_ms: ExposureMs = 10.0,
     step_um: StepUm = 0.5,
+    view: SideParameter = "a",
+    line: LineParameter = None,
+    power_percent: PowerParameter = None,
     stage: XYStage = inject("xy_stage"),
     light_sheet: LightSheet = inject("light_sheet"),
     stages: list[Stage] = all_devices(),
@@ -130,7 +136,12 @@ def tile_scan(
     center_um = (here[0] if x_um is None else x_um, here[1] if y_um is None else y_um)
     field_um = light_sheet.field_um
     request = VolumeRequest(
-        num_slices=num_slices, exposure_ms=exposure_ms, step_um=step_um if num_slices > 1 else 0.0
+        num_slices=num_slices,
+        exposure_ms=exposure_ms,
+        step_um=step_um if num_slices > 1 else 0.0,
+        view=view,
+        line=line or "",
+        power_percent=power_percent,
     )
 
     def take() -> MsgGenerator[Any]:

@@ -1,4 +1,4 @@
-"""A sequence of useq-schema with laser lines and both sides, on the twin."""
+"""Sequences of useq-schema, and tiles, with laser lines and from both sides, on the twin."""
 
 from collections.abc import Iterator
 
@@ -43,6 +43,7 @@ def test_each_channel_has_its_exposure_and_its_power_on_both_sides(layer: Device
     for (place, channel), one in found.items():
         line, side = channel.split()
         light = one.spec.metadata["light"]
+        assert isinstance(light, dict)
         assert one.spec.metadata["view"] == side
         assert (light["line"], light["percent"]) == (line, {"561": 4, "488": 3}[line])
         assert one.spec.exposure_ms == {"561": 2, "488": 5}[line]
@@ -64,6 +65,17 @@ def test_of_a_side_that_is_there_already_only_the_other_is_taken(layer: DeviceLa
     found = volumes(layer, uid)["there", "488 b"]
     assert found.uid != lost.uid
     assert found.spec.metadata["view"] == "b"
+
+
+def test_tiles_are_taken_from_the_side_and_in_the_light_that_are_asked_for(
+    layer: DeviceLayer,
+) -> None:
+    asked = {"view": "b", "line": "561", "power_percent": 5, "exposure_ms": 5.0}
+    (tile,) = run(layer, "tile_scan", width_um=0, height_um=0, **asked)["tiles"]
+    told = layer.store.record(tile["uid"]).spec.metadata
+    light = told["light"]
+    assert isinstance(light, dict)
+    assert (told["view"], light["line"], light["percent"]) == ("b", "561", 5)
 
 
 def test_powers_are_those_of_the_channels(layer: DeviceLayer) -> None:
