@@ -15,6 +15,8 @@ __all__ = ["Line", "Pace"]
 
 _LATEST = 32
 _FEWEST_FOR_A_SLOPE = 8
+_LEAST_APART = 0.25
+"""Of the largest: two sizes that are closer tell nothing of a slope, but for how times scatter."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Pace:
     """What an estimate leaves out, as measured; safe to use from any thread.
 
     The line goes through the latest actions by medians (Theil and Sen), which a few that
-    were disturbed do not move.
+    were disturbed do not move. What is larger or smaller than all of them was not measured:
+    from the last that was, it goes on as assumed.
 
     Parameters
     ----------
@@ -42,21 +45,25 @@ class Pace:
     """
 
     def __init__(self, assumed: Line) -> None:
-        self._assumed = self._line = assumed
+        self._assumed = assumed
         self._measured: deque[tuple[float, float]] = deque(maxlen=_LATEST)
+        self._learned = _Learned(assumed, 0.0, 0.0)
         self._learning = threading.Lock()
 
     def seconds(self, size: float) -> float:
         """Return what to add to an estimate for an action of this size."""
-        return self._line.seconds(size)
+        learned = self._learned
+        known = min(max(size, learned.smallest), learned.largest)
+        return learned.line.seconds(known) + self._assumed.slope_s * (size - known)
 
     def learn(self, size: float, left_out_s: float) -> None:
         """Take note of an action: by how much it took longer than was known."""
         with self._learning:
             self._measured.append((size, left_out_s))
+            sizes = [size for size, _ in self._measured]
             slope_s = _slope_s(self._measured, self._assumed.slope_s)
             offset_s = median(seconds - slope_s * size for size, seconds in self._measured)
-            self._line = Line(offset_s, slope_s)
+            self._learned = _Learned(Line(offset_s, slope_s), min(sizes), max(sizes))
 
     @property
     def source(self) -> str:
@@ -66,13 +73,23 @@ class Pace:
         return f"learned from the latest {len(self._measured)}"
 
 
+@dataclass(frozen=True)
+class _Learned:
+    """A line, and between which sizes it was measured."""
+
+    line: Line
+    smallest: float
+    largest: float
+
+
 def _slope_s(measured: "deque[tuple[float, float]]", assumed_s: float) -> float:
     if len(measured) < _FEWEST_FOR_A_SLOPE:
         return assumed_s
+    apart = _LEAST_APART * max(size for size, _ in measured)
     slopes = [
         (later_s - sooner_s) / (later - sooner)
         for (sooner, sooner_s), (later, later_s) in combinations(measured, 2)
-        if later != sooner
+        if abs(later - sooner) > apart
     ]
     # What is larger never takes less time, however the measurements scatter.
     return max(0.0, median(slopes)) if slopes else assumed_s
