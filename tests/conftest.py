@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.waiting import PATIENCE_S
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
 FLAGS = (
@@ -41,7 +43,7 @@ def leaves_nothing_behind() -> Iterator[None]:
     files = {entry.path for entry in process.open_files()}
     yield
     gc.collect()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while left := _left_behind(process, threads, children, files):
         if time.monotonic() > deadline:
             pytest.fail(f"the test left behind: {', '.join(left)}")
@@ -68,6 +70,7 @@ def browser() -> Iterator[Browser]:
         missing = f"no browser is installed (looked for {', '.join(BROWSERS)})"
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     with sync_playwright() as playwright:
+        expect.set_options(timeout=1000 * PATIENCE_S)
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser
         browser.close()

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -21,6 +20,7 @@ from storage import VolumeRecord
 from tests import AUTHORIZATION, REPOSITORY
 from tests.agent.conftest import returned
 from tests.scripted_device_layer import ScriptedDeviceLayer, item_state
+from tests.waiting import until
 
 SCRIPT = REPOSITORY / "launch_copilot.py"
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminal")
@@ -56,13 +56,6 @@ def running(folder: Path, *arguments: str | Path) -> Iterator[subprocess.Popen[s
             yield process
     finally:
         process.kill()
-
-
-def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 class TestHelp:

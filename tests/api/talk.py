@@ -1,7 +1,5 @@
 """What a client of the API does again and again."""
 
-import time
-from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +9,7 @@ from starlette.testclient import TestClient
 from gently.core.access import Scope
 from gently.core.device_layer import DeviceLayer
 from tests import API_KEY
+from tests.waiting import until
 
 Answer = dict[str, Any]
 Client = TestClient | httpx.Client
@@ -60,13 +59,6 @@ def ended(client: Client, item_uid: str) -> Answer:
     """Wait for an item to end and return what is said of it."""
     until(lambda: item_uid not in _present(client))
     return get(client, f"items/{item_uid}")
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.005)
 
 
 def _present(client: Client) -> list[str]:

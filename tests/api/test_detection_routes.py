@@ -17,8 +17,9 @@ from gently.core.catalogue import Catalogue
 from gently.core.device_layer import DeviceLayer
 from plans.parameters import inject
 from storage import VolumeRecord, new_uid
-from tests.api.talk import ended, execute, get, key_for, plan, until
+from tests.api.talk import ended, execute, get, key_for, plan
 from tests.visualization.specimen import keep
+from tests.waiting import until
 
 PHANTOM = Phantom(ORDINARY.resized((512, 512), 0.65), 7)
 ENDED = {"completed", "failed", "cancelled"}

@@ -6,7 +6,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from gently.core.device_layer import DeviceLayer
-from tests.api.talk import add, ended, execute, get, plan, post, until
+from tests.api.talk import add, ended, execute, get, plan, post
+from tests.waiting import until
 
 READ_BY_BLUESKYS_CLIENT = {
     "manager_state",

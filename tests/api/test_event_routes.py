@@ -23,7 +23,7 @@ from gently.core.device_layer import DeviceLayer
 from gently.core.events import EventLog
 from gently.wire import Event
 from tests import AUTHORIZATION
-from tests.api.talk import until
+from tests.waiting import until
 
 SOCKET = "ws://127.0.0.1/api/events/ws"  # the test client would name another host
 FEW = 100

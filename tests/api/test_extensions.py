@@ -18,8 +18,9 @@ from gently.core.device_layer import DeviceLayer
 from gently.core.queue import Item
 from storage import new_uid
 from tests import AUTHORIZATION
-from tests.api.talk import add, ended, execute, get, plan, post, until
+from tests.api.talk import add, ended, execute, get, plan, post
 from tests.core.lab import BlockingRead
+from tests.waiting import until
 
 
 def volume(client: TestClient) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from starlette.testclient import TestClient
 from gently.api import ROUTES, SOCKETS
 from gently.api.routes import ApiRoute
 from gently.core.device_layer import DeviceLayer
-from tests.api.talk import ended, until
+from tests.api.talk import ended
+from tests.waiting import until
 
 Document = dict[str, Any]
 

@@ -12,7 +12,8 @@ from gently.api import standing
 from gently.core.access import AccessStoreError, Scope
 from gently.core.device_layer import DeviceLayer
 from tests import API_KEY
-from tests.api.talk import key_for, until
+from tests.api.talk import key_for
+from tests.waiting import until
 
 SOCKETS = ["events", "status", "info", "console_output"]
 Headers = dict[str, str]

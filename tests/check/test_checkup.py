@@ -44,8 +44,8 @@ def test_without_leave_nothing_moves_and_no_light_goes_on(
 
 
 def test_with_leave_a_sound_microscope_passes_and_is_left_as_it_was(rig: Rig) -> None:
-    rig.bench.instrument.devices["xy_stage"].set((3.0, -4.0)).wait(5)
-    rig.bench.instrument.devices["lasers"].set({"488": 3.0}).wait(5)
+    rig.bench.instrument.devices["xy_stage"].set((3.0, -4.0)).wait(30)
+    rig.bench.instrument.devices["lasers"].set({"488": 3.0}).wait(30)
     before_um = rig.places_um
     found = rig.check(*Group)
     assert found.failures == []
@@ -82,7 +82,7 @@ def test_a_light_that_is_on_when_a_check_breaks_off_goes_off_first(rig: Rig) -> 
     def tell(finding: Finding) -> None:
         if finding.group is Group.VOLUMES and not interrupted:
             interrupted.append(finding)
-            rig.bench.instrument.devices["led"].set("open").wait(5)
+            rig.bench.instrument.devices["led"].set("open").wait(30)
             raise KeyboardInterrupt
 
     found = rig.check(Group.VOLUMES, tell=tell)

@@ -1,7 +1,6 @@
 """A queue, a runner and plans that are handed in: what the core's tests experiment with."""
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -18,6 +17,7 @@ from gently.core.runner import Order, Runner
 from gently.detector_child import Look
 from plans import Acquisition
 from storage import DocumentWriter
+from tests.waiting import until
 
 Plan = Callable[[], MsgGenerator[Any]]
 LONG = 2_000
@@ -97,13 +97,6 @@ class Lab:
         events = [event for event in self.log.after(0) if event.kind == "document"]
         mine = [event.data for event in events if event.data["item_uid"] == item.item_uid]
         return [data["doc"] for data in mine if data["name"] == name]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.001)
 
 
 def result(item: Item) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from gently.core.runner import Order
 from gently.settings import DeviceLayerSettings
 from plans.parameters import inject
 from storage import StoreLockedError, new_uid
-from tests.core.lab import result, until
+from tests.core.lab import result
 from tests.demo import begin, demo_layer, ended, put_back
 from tests.devices.faults import Hold
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +238,7 @@ class _StuckLog(logging.Handler):
 def test_a_log_that_takes_nothing_more_keeps_no_light_on(layer: DeviceLayer) -> None:
     shutter = layer.instrument.devices["shutter"]
     assert isinstance(shutter, Shutter)
-    shutter.set("open").wait(5)
+    shutter.set("open").wait(30)
     stuck = _StuckLog()
     logging.getLogger("gently").addHandler(stuck)
     stopping = threading.Thread(target=layer.stop, args=("the terminal hangs",))

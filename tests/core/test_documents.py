@@ -12,8 +12,9 @@ from gently.core.queue import Item
 from gently.core.runner import Order
 from plans import ALL_PLANS
 from storage import Document
-from tests.core.lab import result, until
+from tests.core.lab import result
 from tests.demo import begin, demo_layer, ended, put_back
+from tests.waiting import until
 
 PLANS: dict[str, dict[str, Any]] = {
     "acquire_volume": {"num_slices": 4, "exposure_ms": 1, "step_um": 1},

@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from devices import CoreError
 from gently.core.device_layer import DeviceLayer
 from gently.core.oversight import Oversight
-from tests.core.lab import until
 from tests.demo import begin, demo_layer, ended, put_back
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")

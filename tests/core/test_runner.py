@@ -19,17 +19,8 @@ from ophyd.status import DeviceStatus, Status
 from gently.core.errors import FieldError, PlanRefusedError, WrongStateError
 from gently.core.runner import Order
 from storage import DocumentStore
-from tests.core.lab import (
-    BlockingPause,
-    BlockingRead,
-    Lab,
-    Motor,
-    long,
-    long_run,
-    quick,
-    result,
-    until,
-)
+from tests.core.lab import BlockingPause, BlockingRead, Lab, Motor, long, long_run, quick, result
+from tests.waiting import until
 
 # ---------------------------------------------------------------------- to the end
 

@@ -24,9 +24,10 @@ from devices import (
 from devices.frames import FrameSink
 from gently.core import stop as stop_module
 from gently.core.stop import StopReport, stop_everything
-from tests.core.lab import BlockingRead, Lab, long, quick, result, until
+from tests.core.lab import BlockingRead, Lab, long, quick, result
 from tests.devices import faults
 from tests.devices.faults import Hold
+from tests.waiting import until
 
 FAR = 5_000.0
 
@@ -100,7 +101,7 @@ def test_stop_of_an_idle_microscope_reads_everything_back(instrument: Instrument
 
 
 def test_stop_closes_an_open_shutter(instrument: Instrument, lab: Lab, shutter: Shutter) -> None:
-    shutter.set("open").wait(5)
+    shutter.set("open").wait(30)
 
     report = stop(instrument, lab)
 
@@ -224,7 +225,7 @@ def test_a_device_that_cannot_be_read_back_does_not_count_as_stopped(
 def test_a_light_that_stays_on_is_reported_as_read(
     instrument: Instrument, lab: Lab, shutter: Shutter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutter.set("open").wait(5)
+    shutter.set("open").wait(30)
     with monkeypatch.context() as stuck:
         stuck.setattr(instrument.core, "close_shutter", lambda _: None)
         report = stop(instrument, lab)
@@ -277,7 +278,7 @@ def test_until_the_plan_has_ended_nothing_moves_and_then_everything_may(
 
 def moving_and_lit(stage: XYStage, shutter: Shutter) -> None:
     """Leave the stage on its way and the light on, as a plan would that hangs now."""
-    shutter.set("open").wait(5)
+    shutter.set("open").wait(30)
     stage.set((FAR, 0.0))
     until(lambda: stage.readback()["xy_stage_x"]["value"] > 1)
 
@@ -364,7 +365,7 @@ def test_of_several_devices_only_the_one_whose_call_hangs_is_named(
         shutter, focus = faulty.devices["shutter"], faulty.devices["focus"]
         assert isinstance(shutter, Shutter)
         assert isinstance(focus, FocusDrive)
-        shutter.set("open").wait(5)
+        shutter.set("open").wait(30)
         faults.drive(faulty.core).on_command = hold
         motion = focus.set(10.0)  # the core's thread is now inside the drive's adapter
         hold.wait_until_entered()

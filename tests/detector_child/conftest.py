@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from benchmarks.phantoms import ORDINARY, Phantom
 from gently.detector_child import Limits, Order, Outcome, Supervisor
 from storage import VolumeRecord, VolumeStore, new_uid
 from tests.visualization.specimen import keep
+from tests.waiting import until
 
 BAD = "tests.detector_child.bad_detectors:KINDS"
 PHANTOM = Phantom(ORDINARY.resized((1024, 1024), 0.325), 100)
@@ -74,13 +75,6 @@ class Pending:
         assert self._ended.wait(300), "nobody was told"
         (outcome,) = self._outcomes
         return outcome
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.01)
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from gently.detector_child import (
 from gently.detector_child import child as child_module
 from storage import LABELS, VolumeRecord, labels_tag
 from tests.detection.sam.test_models import Evil
-from tests.detector_child.conftest import PHANTOM, Bench, bench_in, until
+from tests.detector_child.conftest import PHANTOM, Bench, bench_in
+from tests.waiting import until
 
 
 def finding_of(record: VolumeRecord) -> Finding:

@@ -232,11 +232,3 @@ def _end(loop: asyncio.AbstractEventLoop) -> None:
     while loop.is_running():
         time.sleep(0.005)
     loop.close()
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
-    """Wait for what another thread is about to do; fail if it never does."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.002)

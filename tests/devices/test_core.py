@@ -23,8 +23,9 @@ from devices import (
 )
 from devices.core import Core, Frame
 from tests.devices import demo, faults
-from tests.devices.demo import CAMERA, FOCUS, SHUTTER, XY, wait_until
+from tests.devices.demo import CAMERA, FOCUS, SHUTTER, XY
 from tests.devices.faults import DRIVE, GATE, Hold
+from tests.waiting import until
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -200,7 +201,7 @@ def test_a_motion_is_done_when_the_stage_is_read_back_there(core: Core) -> None:
 def test_positions_are_read_while_a_stage_moves(core: Core) -> None:
     slow_down(core)
     motion = core.move_xy(XY, 1000, 0, tolerance_um=1, timeout_s=60)
-    wait_until(lambda: 0 < core.xy_position(XY)[0] < 1000)
+    until(lambda: 0 < core.xy_position(XY)[0] < 1000)
     assert core.position(FOCUS) == 0
     assert not motion.done()
     core.halt_motion(XY)
@@ -239,7 +240,7 @@ def test_a_shutter_that_does_not_close_fails_saying_to_do_it_by_hand(faulty: Cor
 def test_stop_reaches_a_moving_stage_while_the_cores_thread_is_busy(core: Core) -> None:
     slow_down(core)
     motion = core.move_xy(XY, 10_000, 0, tolerance_um=1, timeout_s=200)
-    wait_until(lambda: core.is_busy(XY))
+    until(lambda: core.is_busy(XY))
     hold = Hold()
     asker = threading.Thread(target=lambda: core.ask(CAMERA, hold, timeout_s=10))
     asker.start()
@@ -359,7 +360,7 @@ def test_a_motion_whose_command_overtook_the_stop_is_stopped(faulty: Core, is_pa
 def test_a_paused_motion_ends_without_an_error_short_of_its_target(core: Core) -> None:
     slow_down(core)
     motion = core.move_xy(XY, 10_000, 0, tolerance_um=1, timeout_s=200)
-    wait_until(lambda: core.is_busy(XY))
+    until(lambda: core.is_busy(XY))
     core.halt_motion(XY, is_pause=True)
     motion.result(10)
     assert core.xy_position(XY)[0] < 10_000
@@ -397,7 +398,7 @@ def test_an_overflow_is_reported_with_what_was_lost_and_what_to_do(core: Core) -
     demo.make_fast(core)
     taking = frames(core, 200)
     next(taking)
-    wait_until(lambda: core.ask(CAMERA, lambda mmc: mmc.isBufferOverflowed()))
+    until(lambda: core.ask(CAMERA, lambda mmc: mmc.isBufferOverflowed()))
     with pytest.raises(AcquisitionError, match=r"buffer overflowed: \d+ of 200 .*Raise buffer_mb"):
         list(taking)
 
@@ -406,7 +407,7 @@ def test_after_an_overflow_the_next_sequence_is_whole(core: Core) -> None:
     demo.make_fast(core)
     taking = frames(core, 200)
     next(taking)
-    wait_until(lambda: core.ask(CAMERA, lambda mmc: mmc.isBufferOverflowed()))
+    until(lambda: core.ask(CAMERA, lambda mmc: mmc.isBufferOverflowed()))
     with pytest.raises(AcquisitionError):
         list(taking)
     assert len(list(frames(core, 10))) == 10
@@ -424,7 +425,7 @@ def test_a_gap_in_the_frame_numbers_is_reported(core: Core) -> None:
     demo.make_fast(core)
     taking = frames(core, 20)
     next(taking)
-    wait_until(lambda: core.ask(CAMERA, lambda mmc: mmc.getRemainingImageCount()) > 1)
+    until(lambda: core.ask(CAMERA, lambda mmc: mmc.getRemainingImageCount()) > 1)
     core.ask(CAMERA, lambda mmc: mmc.popNextImage())  # somebody else takes frame 1
     with pytest.raises(
         AcquisitionError, match=r"frame 2 where frame 1 was due: .*acquire it again"
@@ -445,7 +446,7 @@ def test_frames_left_over_by_a_cancelled_sequence_do_not_enter_the_next(core: Co
     demo.make_fast(core)
     taking = frames(core, 20)
     next(taking)
-    wait_until(lambda: core.ask(CAMERA, lambda mmc: mmc.getRemainingImageCount()) > 2)
+    until(lambda: core.ask(CAMERA, lambda mmc: mmc.getRemainingImageCount()) > 2)
     taking.close()
     assert len(list(frames(core, 5))) == 5
 
@@ -464,7 +465,7 @@ def test_frames_end_at_a_stop_even_if_the_next_one_is_waiting_already(core: Core
     cancelled = threading.Event()
     taking = frames(core, 20, cancelled)
     next(taking)
-    wait_until(lambda: core.ask(CAMERA, lambda mmc: mmc.getRemainingImageCount()) > 2)
+    until(lambda: core.ask(CAMERA, lambda mmc: mmc.getRemainingImageCount()) > 2)
     cancelled.set() if how == "cancelled" else core.latch()
     with pytest.raises(StoppedError, match="Camera was stopped after 1 of 20 frames"):
         next(taking)

@@ -47,7 +47,7 @@ def test_what_was_found_is_had_by_the_uid_that_is_read(
     status = finder.trigger()
     assert not status.done
     searches[0].outcome.set_result(FOUND)
-    status.wait(5)
+    status.wait(30)
     readings = {key: reading["value"] for key, reading in finder.read().items()}
     assert readings == {"finder_detection": "d1", "finder_objects": 1}
     assert finder.found("d1") == FOUND
@@ -59,7 +59,7 @@ def test_a_search_that_fails_fails_the_plan(finder: Finder, searches: list[Looki
     status = finder.trigger()
     searches[0].outcome.set_exception(RuntimeError("it died"))
     with pytest.raises(RuntimeError, match="it died"):
-        status.wait(5)
+        status.wait(30)
 
 
 def test_a_search_is_given_up_without_an_error_by_the_next_one_and_by_unstage(
@@ -70,7 +70,7 @@ def test_a_search_is_given_up_without_an_error_by_the_next_one_and_by_unstage(
     statuses = [finder.trigger(), finder.trigger()]
     finder.unstage()
     for status in statuses:
-        status.wait(5)
+        status.wait(30)
     assert [search.is_cancelled for search in searches] == [True, True]
     with pytest.raises(AcquisitionError, match="before it was prepared"):
         finder.trigger()

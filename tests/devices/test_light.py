@@ -7,8 +7,9 @@ import pytest
 
 from devices import DeviceError
 from tests.devices import demo, faults
-from tests.devices.demo import Bench, wait_until
+from tests.devices.demo import Bench
 from tests.devices.faults import Hold
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def test_one_that_hangs_in_going_out_is_given_up_and_goes_out_when_it_can(faulty
     assert faulty.shutter.may_shine
     assert gate.is_open
     hang.let_go()
-    wait_until(lambda: not gate.is_open)
+    until(lambda: not gate.is_open)
     faulty.shutter.find()
     assert not faulty.shutter.may_shine
 

@@ -27,8 +27,9 @@ from devices import (
 )
 from devices.progress import VolumeStatus
 from tests.devices import demo, faults
-from tests.devices.demo import Bench, wait_until
+from tests.devices.demo import Bench
 from tests.devices.faults import Hold
+from tests.waiting import until
 
 REQUEST = VolumeRequest(num_slices=5, exposure_ms=1, step_um=2, center_um=10, run_uid="run")
 AT_REST = VolumeRequest(num_slices=5, exposure_ms=1, step_um=0)
@@ -154,9 +155,7 @@ def test_a_volume_without_steps_survives_a_writer_slower_than_the_camera(bench: 
 
     def wait_until_the_camera_rests(index: int) -> None:
         if index % 31 == 0:
-            wait_until(
-                lambda: not bench.core.ask("Camera", lambda mmc: mmc.isSequenceRunning("Camera"))
-            )
+            until(lambda: not bench.core.ask("Camera", lambda mmc: mmc.isSequenceRunning("Camera")))
             overflowed.append(bench.core.ask("Camera", lambda mmc: mmc.isBufferOverflowed()))
 
     bench.shelf.on_write = wait_until_the_camera_rests
@@ -334,7 +333,7 @@ def test_a_drive_that_hangs_does_not_keep_the_light_on(faulty: Bench) -> None:
     status = faulty.sheet.trigger()
     hang.wait_until_entered()
     assert gate.is_open
-    wait_until(lambda: not gate.is_open)  # while the core's thread hangs in the drive
+    until(lambda: not gate.is_open)  # while the core's thread hangs in the drive
     hang.let_go()
     assert isinstance(status.exception(30), CoreTimeoutError)
     assert faulty.shelf.states == ["discarded"]
@@ -562,7 +561,7 @@ def test_a_pause_gives_the_volume_up_without_an_error(bench: Bench) -> None:
     status, hold = begin(bench)
     pausing = threading.Thread(target=bench.sheet.pause)
     pausing.start()
-    wait_until(lambda: status.is_given_up)
+    until(lambda: status.is_given_up)
     hold.let_go()
     pausing.join()
     assert status.exception(10) is None
@@ -642,7 +641,7 @@ def test_closing_the_instrument_in_mid_volume_ends_it_in_the_dark(faulty: Bench)
     assert faulty.is_lit
     closing = threading.Thread(target=faulty.instrument.close)
     closing.start()
-    wait_until(lambda: not gate.is_open)
+    until(lambda: not gate.is_open)
     hold.let_go()
     closing.join()
     assert isinstance(status.exception(10), StoppedError)

@@ -15,7 +15,8 @@ from devices import (
 )
 from devices.slicing import Stepper
 from tests.devices import demo, faults
-from tests.devices.demo import Bench, wait_until
+from tests.devices.demo import Bench
+from tests.waiting import until
 
 SWEEP = VolumeRequest(num_slices=5, exposure_ms=1, step_um=2)
 
@@ -103,7 +104,7 @@ def lands_elsewhere(bench: Bench) -> None:
 def stopped(bench: Bench) -> None:
     faults.drive(bench.core).is_moving = True
     status = bench.focus.set(29)
-    wait_until(lambda: faults.drive(bench.core).commands == [29])
+    until(lambda: faults.drive(bench.core).commands == [29])
     bench.focus.stop()
     assert status.exception(10) is not None
 

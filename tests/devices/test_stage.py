@@ -14,8 +14,9 @@ from bluesky.protocols import Movable, Readable, Stoppable
 from devices import CoreError, CoreTimeoutError, DeviceError, Instrument, LimitError, StoppedError
 from devices.core import core
 from tests.devices import demo, faults
-from tests.devices.demo import FOCUS, XY, Bench, wait_until
+from tests.devices.demo import FOCUS, XY, Bench
 from tests.devices.faults import Hold
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -171,7 +172,7 @@ def test_setting_returns_before_the_stage_arrives(bench: Bench) -> None:
     slow_down(bench)
     status = bench.stage.set((5000, 0))
     assert not status.done
-    wait_until(lambda: bench.core.is_busy(XY))
+    until(lambda: bench.core.is_busy(XY))
     bench.stage.stop()
     assert isinstance(status.exception(10), StoppedError)
 
@@ -203,7 +204,7 @@ def test_a_drive_that_lands_outside_its_tolerance_has_failed(faulty: Bench) -> N
 def test_stop_leaves_a_stage_at_rest_short_of_its_target(bench: Bench) -> None:
     slow_down(bench)
     status = bench.stage.set((5000, 0))
-    wait_until(lambda: bench.core.is_busy(XY))
+    until(lambda: bench.core.is_busy(XY))
     bench.stage.stop()
     bench.stage.check_safe()
     with pytest.raises(StoppedError, match="XY was stopped on its way"):
@@ -214,7 +215,7 @@ def test_stop_leaves_a_stage_at_rest_short_of_its_target(bench: Bench) -> None:
 def test_a_pause_leaves_a_stage_at_rest_without_an_error(bench: Bench) -> None:
     slow_down(bench)
     status = bench.stage.set((5000, 0))
-    wait_until(lambda: bench.core.is_busy(XY))
+    until(lambda: bench.core.is_busy(XY))
     bench.stage.stop(success=True)
     status.wait(10)
     bench.stage.check_safe()
@@ -296,7 +297,7 @@ def test_closing_an_instrument_stops_a_moving_stage(
 ) -> None:
     slow_down(bench)
     status = bench.stage.set((5000, 0))
-    wait_until(lambda: bench.core.is_busy(XY))
+    until(lambda: bench.core.is_busy(XY))
     with caplog.at_level(logging.WARNING):
         Instrument.close(bench.instrument)
     assert isinstance(status.exception(10), DeviceError)
@@ -311,7 +312,7 @@ def test_a_motion_ends_although_the_call_that_began_it_hangs(faulty: Bench) -> N
     hang.wait_until_entered()
     with pytest.raises(CoreTimeoutError, match=r"focus \(Drive\) does not answer"):
         status.wait(10)
-    wait_until(lambda: drive.stops > 0)
+    until(lambda: drive.stops > 0)
     hang.let_go()
 
 

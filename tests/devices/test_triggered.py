@@ -30,6 +30,7 @@ from devices.twin.faults import CameraFault
 from devices.twin.hub import TwinHub
 from tests.devices import demo
 from tests.devices.demo import Bench, Sink
+from tests.waiting import until
 
 MASTER, CAMERA, PIEZO = "Scanner:AB:33", "HamCam1", "PiezoStage:P:34"
 REQUEST = VolumeRequest(num_slices=6, exposure_ms=1, step_um=1.5, center_um=20, power_percent=4)
@@ -418,7 +419,7 @@ def test_a_row_ends_dark_if_nobody_asks_for_its_next_volume(
 ) -> None:
     monkeypatch.setattr("devices.taking._PATIENCE_S", 0.05)
     take(twin, row(3)[0])
-    demo.wait_until(lambda: twin.shelf.states == ["published", "discarded"])
+    until(lambda: twin.shelf.states == ["published", "discarded"])
     twin.sheet.check_safe()
     assert_at_rest(twin)
 

@@ -9,7 +9,7 @@ import pytest
 
 from devices import CoreTimeoutError, DeviceError
 from devices.worker import Worker
-from tests.devices.demo import wait_until
+from tests.waiting import until
 
 PATIENCE_S = 10
 
@@ -145,7 +145,7 @@ def test_a_watch_is_done_with_what_its_condition_returns(
         return 0.0 if gate.is_set() else None
 
     done = worker.watch("it", lambda: started.append("yes"), found, PATIENCE_S)
-    wait_until(lambda: started == ["yes"])
+    until(lambda: started == ["yes"])
     assert not done.done()
     gate.set()
     assert done.result(PATIENCE_S) == 0.0
@@ -167,7 +167,7 @@ def test_two_motions_are_watched_at_once(worker: Worker, gate: threading.Event) 
         return gate.is_set() or None
 
     both = [worker.watch(name, nothing, partial(look, name), PATIENCE_S) for name in looks]
-    wait_until(lambda: all(count >= 3 for count in looks.values()))
+    until(lambda: all(count >= 3 for count in looks.values()))
     gate.set()
     for motion in both:
         motion.result(PATIENCE_S)

@@ -17,7 +17,8 @@ import pytest
 from devices import Instrument, InstrumentError, load_instrument_file
 from devices.twin.faults import AxisFault, CameraFault, Faults
 from devices.twin.hub import TwinHub
-from tests.faults.twin import SWEEP, Plan, TwinBench, booted_twin, until
+from tests.faults.twin import SWEEP, Plan, TwinBench, booted_twin
+from tests.waiting import until
 
 # UniMMCore lets the error of a Python camera end its thread, and tells nobody.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

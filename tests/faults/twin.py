@@ -1,7 +1,7 @@
 """A whole device layer in this process, on the twin whose hardware can go wrong."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,10 @@ from gently.core.device_layer import DeviceLayer
 from gently.core.queue import Item
 from gently.settings import DeviceLayerSettings
 from tests.faults.bench import Ended
+from tests.waiting import PATIENCE_S
 
 ANSWER_S = 0.6
 """For how long these device layers wait for an answer or a frame."""
-PATIENCE_S = 20.0
 SWEEP = {"num_slices": 12, "exposure_ms": 1, "step_um": 2, "center_um": 0}
 
 
@@ -108,13 +108,6 @@ class TwinBench:
         ):
             if found.position_um() != place_um:
                 devices[name].set(place_um).wait(PATIENCE_S)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.001)
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from bluesky.utils import RunEngineInterrupted
 
-from tests.devices.demo import Bench, wait_until
+from tests.devices.demo import Bench
+from tests.waiting import until
 
 __all__ = ["interrupt"]
 
@@ -27,7 +28,7 @@ def interrupt(
             threads.append(threading.Thread(target=getattr(run_engine, order)))
             threads[0].start()
             assert bench.sheet._taking is not None
-            wait_until(bench.sheet._taking._cancelled.is_set)
+            until(bench.sheet._taking._cancelled.is_set)
 
     bench.shelf.on_write = give
     try:

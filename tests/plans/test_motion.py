@@ -10,14 +10,15 @@ from bluesky.utils import FailedStatus, RunEngineInterrupted
 from devices import LimitError
 from plans import move_focus, move_stage, read_position, sleep
 from tests.devices import demo
-from tests.devices.demo import FOCUS, XY, Bench, wait_until
+from tests.devices.demo import FOCUS, XY, Bench
+from tests.waiting import until
 
 
 def interrupted(run_engine: Any, plan: Any, ready: Callable[[], bool], order: str) -> None:
     """Run a plan, and give an order to the RunEngine from another thread once it is ready."""
 
     def interrupt() -> None:
-        wait_until(ready)
+        until(ready)
         getattr(run_engine, order)()
 
     thread = threading.Thread(target=interrupt)

@@ -11,8 +11,9 @@ from devices import AcquisitionError, DoseError, LimitError
 from gently.core.detection_values import LookFailedError
 from gently.detector_child import Look
 from plans import Embryo, Rule, TakenPoint, time_lapse
-from tests.devices.demo import Bench, wait_until
+from tests.devices.demo import Bench
 from tests.plans.answers import UID, ShelfAnswers
+from tests.waiting import until
 
 ONE = Embryo(name="one", x_um=10, y_um=20, z_um=5)
 TWO = Embryo(name="two", x_um=30, y_um=-40)
@@ -123,7 +124,7 @@ def test_it_can_be_paused_while_it_waits_and_goes_on(
     bench: Bench, run_engine: Any, answers: ShelfAnswers
 ) -> None:
     def pause() -> None:
-        wait_until(lambda: len(answers.taken) == 1)
+        until(lambda: len(answers.taken) == 1)
         run_engine.request_pause()
 
     thread = threading.Thread(target=pause)
