@@ -32,7 +32,7 @@ from plans.parameters import (
     inject,
 )
 from plans.read_sequence import Sequence
-from plans.sequence import Stack, Sweep, stacks, sweep, with_fields
+from plans.sequence import Stack, Sweep, has_fields, stacks, sweep, with_fields
 from plans.shot import Shot
 
 __all__ = ["run_mda"]
@@ -77,7 +77,7 @@ def run_mda(
 ) -> MsgGenerator[dict[str, Any]]:
     """Carry out a multi-dimensional acquisition as useq-schema describes it.
 
-    A grid that does not say how much a tile shows takes that of the camera.
+    A grid that does not say how much a tile shows takes that of the camera of side a.
 
     Returns
     -------
@@ -88,6 +88,12 @@ def run_mda(
     found = yield from acquisition(acquisition_uid)
     there = {(point.embryo, point.time_point, point.channel) for point in found.points}
     began_s = yield from clock()
+    if view == "b" and not has_fields(sequence):
+        raise LimitError(
+            "grid_plan: the pictures of side b do not lie along x and y; say with fov_width and "
+            "fov_height how far apart its tiles are to be",
+            field="sequence",
+        )
     sequence = with_fields(sequence, light_sheet.field_um)
     slices, taken, at = sweep(sequence), 0, None
     lines = [channel.config for channel in sequence.channels] or None

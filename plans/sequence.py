@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import useq
 
-__all__ = ["Stack", "Sweep", "names_of", "stacks", "sweep", "with_fields"]
+__all__ = ["Stack", "Sweep", "has_fields", "names_of", "stacks", "sweep", "with_fields"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,12 @@ def names_of(sequence: useq.MDASequence) -> list[str]:
     return [position.name or f"p{p}" for p, position in enumerate(sequence.stage_positions)]
 
 
+def has_fields(sequence: useq.MDASequence) -> bool:
+    """Whether a grid, if there is one, says what a tile shows."""
+    grid = sequence.grid_plan
+    return grid is None or None not in (grid.fov_width, grid.fov_height)
+
+
 def with_fields(sequence: useq.MDASequence, field_um: tuple[float, float]) -> useq.MDASequence:
     """Return a sequence of which a grid knows what a tile shows, if it does not say so itself.
 
@@ -82,7 +88,7 @@ def with_fields(sequence: useq.MDASequence, field_um: tuple[float, float]) -> us
         Width and height of what one shows.
     """
     grid = sequence.grid_plan
-    if grid is None:
+    if grid is None or has_fields(sequence):
         return sequence
     given = {"fov_width": grid.fov_width, "fov_height": grid.fov_height}
     seen = zip(given, field_um, strict=True)

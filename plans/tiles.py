@@ -18,7 +18,6 @@ from plans.parameters import (
     LineParameter,
     NumSlices,
     PowerParameter,
-    SideParameter,
     StepUm,
     all_devices,
     inject,
@@ -117,7 +116,6 @@ def tile_scan(
     num_slices: NumSlices = 1,
     exposure_ms: ExposureMs = 10.0,
     step_um: StepUm = 0.5,
-    view: SideParameter = "a",
     line: LineParameter = None,
     power_percent: PowerParameter = None,
     stage: XYStage = inject("xy_stage"),
@@ -139,7 +137,6 @@ def tile_scan(
         num_slices=num_slices,
         exposure_ms=exposure_ms,
         step_um=step_um if num_slices > 1 else 0.0,
-        view=view,
         line=line or "",
         power_percent=power_percent,
     )

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.focus import run
 from gently.core.device_layer import DeviceLayer
+from gently.core.errors import PlanRefusedError
 from gently.settings import DeviceLayerSettings
 from storage import VolumeRecord
 
@@ -67,17 +68,22 @@ def test_of_a_side_that_is_there_already_only_the_other_is_taken(layer: DeviceLa
     assert found.spec.metadata["view"] == "b"
 
 
-def test_tiles_are_taken_from_the_side_and_in_the_light_that_are_asked_for(
-    layer: DeviceLayer,
-) -> None:
-    asked = {"view": "b", "line": "561", "power_percent": 5, "exposure_ms": 5.0}
+def test_tiles_are_taken_in_the_light_that_is_asked_for(layer: DeviceLayer) -> None:
+    asked = {"line": "561", "power_percent": 5, "exposure_ms": 5.0}
     (tile,) = run(layer, "tile_scan", width_um=0, height_um=0, **asked)["tiles"]
     told = layer.store.record(tile["uid"]).spec.metadata
     light = told["light"]
     assert isinstance(light, dict)
-    assert (told["view"], light["line"], light["percent"]) == ("b", "561", 5)
+    assert (light["line"], light["percent"]) == ("561", 5)
+
+
+def test_a_grid_has_to_say_what_a_tile_of_side_b_shows(layer: DeviceLayer) -> None:
+    grid = {"rows": 1, "columns": 2}
+    with pytest.raises(PlanRefusedError, match="say with fov_width") as refused:
+        run(layer, "run_mda", sequence={**SEQUENCE, "grid_plan": grid}, view="b")
+    assert [error.field for error in refused.value.errors] == ["sequence"]
 
 
 def test_powers_are_those_of_the_channels(layer: DeviceLayer) -> None:
-    with pytest.raises(Exception, match="powers_percent has 1 powers for 2 laser lines"):
+    with pytest.raises(PlanRefusedError, match="powers_percent has 1 powers for 2 laser lines"):
         run(layer, "run_mda", sequence=SEQUENCE, powers_percent=[3])
