@@ -77,8 +77,8 @@ def _problem(found: ErrorDetails) -> str:
 
 def _unknown(name: str, given: Any, found: Any) -> Iterator[str]:
     """Yield the names that useq passes over."""
-    if isinstance(given, Mapping) and isinstance(found, useq.RelativePosition):
-        yield f"{name}: has to say rows and columns, width and height, or edges"
+    if name == "grid_plan" and isinstance(found, useq.RelativePosition):  # so useq reads any other
+        yield "grid_plan: has to say rows and columns, width and height, or edges"
     elif isinstance(given, Mapping) and isinstance(found, BaseModel):
         for key, value in given.items():
             if key in type(found).model_fields:

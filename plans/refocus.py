@@ -76,7 +76,7 @@ class Refocus:
         """Look for the focus if that is due before the next time point of an embryo."""
         if not self._is_due(course):
             return
-        self._tallies[course.name] = tally = self._tallies.get(course.name, _Tally())
+        tally = self._tallies.setdefault(course.name, _Tally())
         tally.at = course.time_point
         for view in self._request.views:
             focuser = self._focuser(course, view)

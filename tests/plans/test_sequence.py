@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import useq
 from pydantic import TypeAdapter, ValidationError
 
 from plans.read_sequence import Sequence
@@ -59,6 +60,31 @@ def test_slices_that_are_not_around_their_middle_are_off_by_so_much() -> None:
     found = sweep(parsed(z_plan={"above": 3, "below": 1, "step": 1}))
     assert (found.num_slices, found.offset_um, found.is_relative) == (5, 1, True)
     assert not sweep(parsed(z_plan={"top": 4, "bottom": 1, "step": 1})).is_relative
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {
+            "stage_positions": [(1, 2, 3), {"x": 4, "y": 5, "name": "there"}],
+            "grid_plan": {"rows": 2, "columns": 2},
+            "z_plan": {"range": 4, "step": 1},
+            "time_plan": [{"interval": 1, "loops": 2}, {"interval": 2, "duration": 4}],
+            "channels": ["488", {"config": "561", "exposure": 3}],
+        },
+        {
+            "stage_positions": {
+                "plate": 96,
+                "a1_center_xy": (0, 0),
+                "selected_wells": ([0, 1], [0, 1]),
+            }
+        },
+        {},
+    ],
+)
+def test_what_useq_writes_is_what_it_was(parts: dict[str, Any]) -> None:
+    made = useq.MDASequence.model_validate(parts)
+    assert list(stacks(ADAPTER.validate_json(made.model_dump_json()))) == list(stacks(made))
 
 
 @pytest.mark.parametrize(
