@@ -22,9 +22,9 @@ from devices import (
 )
 from plans.parameters import (
     ExposureMs,
-    LaserLine,
+    LinesParameter,
     NumSlices,
-    Percent,
+    PowersParameter,
     ViewParameter,
     all_devices,
     inject,
@@ -70,24 +70,8 @@ def acquire_volume(
         ),
     ] = "discard",
     view: ViewParameter = "a",
-    lines: Annotated[
-        list[LaserLine] | None,
-        Field(
-            min_length=1,
-            max_length=4,
-            description="The laser lines of which each gives a volume, one after the other; by "
-            "default the first of the instrument.",
-        ),
-    ] = None,
-    powers_percent: Annotated[
-        list[Percent] | None,
-        Field(
-            min_length=1,
-            max_length=4,
-            description="The power of each of the lines, in percent; by default as the "
-            "instrument file has it.",
-        ),
-    ] = None,
+    lines: LinesParameter = None,
+    powers_percent: PowersParameter = None,
     light_sheet: LightSheet = inject("light_sheet"),
     stages: list[Stage] = all_devices(),
 ) -> MsgGenerator[dict[str, Any]]:

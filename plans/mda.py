@@ -26,7 +26,7 @@ from plans.parameters import (
     CompressionParameter,
     ExposureMs,
     FileFormatParameter,
-    Percent,
+    PowersParameter,
     ViewParameter,
     all_devices,
     inject,
@@ -59,15 +59,7 @@ def run_mda(
     ] = None,
     acquisition_uid: AcquisitionUid = "",
     view: ViewParameter = "a",
-    powers_percent: Annotated[
-        list[Percent] | None,
-        Field(
-            min_length=1,
-            max_length=4,
-            description="The power of each of the channels, in percent, in their order; by default "
-            "as the instrument file has it.",
-        ),
-    ] = None,
+    powers_percent: PowersParameter = None,
     file_format: FileFormatParameter = "ome-tiff",
     compression: CompressionParameter = "none",
     stage: XYStage = inject("xy_stage"),

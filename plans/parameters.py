@@ -18,9 +18,10 @@ __all__ = [
     "FileFormatParameter",
     "LaserLine",
     "LineParameter",
+    "LinesParameter",
     "NumSlices",
-    "Percent",
     "PowerParameter",
+    "PowersParameter",
     "SideParameter",
     "StepUm",
     "SweepCenterUm",
@@ -78,8 +79,6 @@ SideParameter = Annotated[ViewName, Field(description="The side from which the s
 LaserLine = Literal["405", "488", "561", "637"]
 """In nm."""
 
-Percent = Annotated[float, Field(ge=0, le=100)]
-
 LineParameter = Annotated[
     LaserLine | None,
     Field(description="The laser line; by default the first of the instrument."),
@@ -88,6 +87,26 @@ LineParameter = Annotated[
 PowerParameter = Annotated[
     float | None,
     Field(ge=0, le=100, description="Its power, in percent; by default as it is set."),
+]
+
+LinesParameter = Annotated[
+    list[LaserLine] | None,
+    Field(
+        min_length=1,
+        max_length=4,
+        description="The laser lines, of which each gives a volume, one after the other; by "
+        "default the first of the instrument.",
+    ),
+]
+
+PowersParameter = Annotated[
+    list[Annotated[float, Field(ge=0, le=100)]] | None,
+    Field(
+        min_length=1,
+        max_length=4,
+        description="The power of each line, in percent, in their order; by default as the "
+        "instrument file has it.",
+    ),
 ]
 
 NumSlices = Annotated[

@@ -38,9 +38,9 @@ from plans.parameters import (
     CompressionParameter,
     ExposureMs,
     FileFormatParameter,
-    LaserLine,
+    LinesParameter,
     NumSlices,
-    Percent,
+    PowersParameter,
     StepUm,
     SweepCenterUm,
     ViewParameter,
@@ -125,23 +125,8 @@ def time_lapse(
         ),
     ] = None,
     view: ViewParameter = "a",
-    lines: Annotated[
-        list[LaserLine] | None,
-        Field(
-            min_length=1,
-            max_length=4,
-            description="The laser lines of each time point; by default the first of the "
-            "instrument.",
-        ),
-    ] = None,
-    powers_percent: Annotated[
-        list[Percent] | None,
-        Field(
-            min_length=1,
-            max_length=4,
-            description="The power of each of the lines, in percent; by default as it is set.",
-        ),
-    ] = None,
+    lines: LinesParameter = None,
+    powers_percent: PowersParameter = None,
     file_format: FileFormatParameter = "ome-tiff",
     compression: CompressionParameter = "none",
     stage: XYStage = inject("xy_stage"),
