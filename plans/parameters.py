@@ -86,7 +86,9 @@ LineParameter = Annotated[
 
 PowerParameter = Annotated[
     float | None,
-    Field(ge=0, le=100, description="Its power, in percent; by default as it is set."),
+    Field(
+        ge=0, le=100, description="Its power, in percent; by default as the instrument file has it."
+    ),
 ]
 
 LinesParameter = Annotated[
