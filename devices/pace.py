@@ -54,7 +54,10 @@ class Pace:
         """Return what to add to an estimate for an action of this size."""
         learned = self._learned
         known = min(max(size, learned.smallest), learned.largest)
-        return learned.line.seconds(known) + self._assumed.slope_s * (size - known)
+        seconds = learned.line.seconds(known)
+        further_s = self._assumed.slope_s * (size - known)
+        # What is smaller than all that was measured takes less, but never less than nothing.
+        return seconds + further_s if size >= known else max(seconds + further_s, min(seconds, 0.0))
 
     def learn(self, size: float, left_out_s: float) -> None:
         """Take note of an action: by how much it took longer than was known."""

@@ -181,8 +181,7 @@ def channels_of(
     powers: Sequence[float | None] = powers_percent or (None,) * len(names)
     if len(names) != len(powers):
         raise LimitError(
-            f"powers_percent has {len(powers)} powers for {len(names)} laser lines; give one for "
-            "each, or none",
+            f"{len(powers)} powers do not fit {len(names)} laser lines; give one for each, or none",
             field="powers_percent",
         )
     return list(zip(names, powers, strict=True))

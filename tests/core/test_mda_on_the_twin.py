@@ -85,5 +85,5 @@ def test_a_grid_has_to_say_what_a_tile_of_side_b_shows(layer: DeviceLayer) -> No
 
 
 def test_powers_are_those_of_the_channels(layer: DeviceLayer) -> None:
-    with pytest.raises(PlanRefusedError, match="powers_percent has 1 powers for 2 laser lines"):
+    with pytest.raises(PlanRefusedError, match="1 powers do not fit 2 laser lines"):
         run(layer, "run_mda", sequence=SEQUENCE, powers_percent=[3])

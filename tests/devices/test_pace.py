@@ -70,6 +70,17 @@ def test_what_is_larger_than_all_that_was_measured_goes_on_as_assumed() -> None:
     assert pace.seconds(110) == pytest.approx(5 + 1)
 
 
+def test_what_is_smaller_than_all_that_was_measured_never_takes_less_than_nothing() -> None:
+    """As the file of a small volume after those of large ones."""
+    pace = Pace(TENTH)
+
+    for _ in range(9):
+        pace.learn(1000, 0.5)
+
+    assert pace.seconds(0) == 0
+    assert pace.seconds(980) == pytest.approx(0.3)
+
+
 def test_old_actions_are_forgotten() -> None:
     pace = Pace(TENTH)
 
